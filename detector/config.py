@@ -1,0 +1,290 @@
+"""The whole configuration as typed frozen dataclasses.
+
+A configuration is data only: this module imports nothing of the detector. Types and ranges are
+checked by pydantic, contradictions between keys by the `__post_init__` of the class that holds
+both, so that a `Config` that exists can be run. Named configurations are in `presets.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0)]
+Norm = Literal["bn", "frozen_bn", "gn"]
+Range = tuple[Positive, Positive]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How an image becomes the tensor the network sees, in training and at test time alike."""
+
+    channels: Literal["rgb", "grey_stretched"] = "rgb"
+    """`grey_stretched`: one channel; grey level, inverted when the median of the whole image
+    exceeds 127, stretched linearly so that percentiles 1 and 99.8 of the whole image (before any
+    crop) become 0 and 1. It makes fluorescence and stained microscopy look alike."""
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    """Subtracted per channel, from values in 0..1."""
+    std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
+    short_edge: tuple[Count, ...] | None = (800,)
+    """Training lengths of the shorter side, one drawn per image; the last is used for testing."""
+    max_edge: Count = 1333
+    """Upper bound of the longer side; wins over `short_edge`. Not applied to `scale`."""
+    scale: Positive | None = None
+    """A fixed enlargement instead of `short_edge`: objects keep their relation to the pixel."""
+
+    def __post_init__(self) -> None:
+        channels = 3 if self.channels == "rgb" else 1
+        _require(
+            len(self.mean) == len(self.std) == channels,
+            f"mean and std must have {channels} value(s) when channels is {self.channels}; "
+            f"got {len(self.mean)} and {len(self.std)}",
+        )
+        _require(
+            (self.scale is None) != (self.short_edge is None),
+            "exactly one of scale and short_edge must be set; the other must be null",
+        )
+        _require(self.short_edge != (), "short_edge must hold at least one length")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of training images. The defaults are those of the paper: mirroring only."""
+
+    flip: bool = True
+    """Mirror left-right with probability 1/2."""
+    vertical_flip: bool = False
+    """Mirror top-bottom with probability 1/2."""
+    rotate90: bool = False
+    """Rotate by a random multiple of 90 degrees."""
+    scale_jitter: Positive = 1.0
+    """The image scale is multiplied by a number drawn log-uniformly from [1/jitter, jitter]."""
+    crop: Count | None = None
+    """Side, in network pixels, of a random square crop (smaller where the image is smaller)."""
+    gamma: Positive = 1.0
+    """Values in 0..1 are raised to a power drawn log-uniformly from [1/gamma, gamma]."""
+    brightness: NonNegative = 0.0
+    """Values in 0..1 are multiplied by a number drawn uniformly from [1 - b, 1 + b]."""
+    noise: NonNegative = 0.0
+    """Standard deviation, for values in 0..1, of added normal noise; the deviation itself is drawn
+    uniformly from [0, noise] for each image."""
+
+    def __post_init__(self) -> None:
+        _require(self.scale_jitter >= 1, f"scale_jitter must be >= 1; got {self.scale_jitter}")
+        _require(self.gamma >= 1, f"gamma must be >= 1; got {self.gamma}")
+        _require(self.brightness < 1, f"brightness must be < 1; got {self.brightness}")
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """A residual network with stages res2..res5 at strides 4, 8, 16, 32."""
+
+    stem: Literal["pool", "convs"] = "pool"
+    """`pool`: 7x7 convolution of stride 2, then 3x3 max pooling of stride 2 (He et al. 2016).
+    `convs`: two 3x3 convolutions of stride 2, for small images and small budgets."""
+    stem_channels: tuple[Count, ...] = (64,)
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    blocks: tuple[Count, Count, Count, Count] = (3, 4, 6, 3)
+    channels: tuple[Count, Count, Count, Count] = (256, 512, 1024, 2048)
+    """Output channels of res2..res5; a bottleneck is a quarter as wide inside."""
+    norm: Norm = "frozen_bn"
+    stride_in: Literal["1x1", "3x3"] = "3x3"
+    """The convolution of a bottleneck that strides: torchvision 3x3, original weights (MSRA) 1x1.
+    No weight's shape tells them apart."""
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
+    """Stages that are not trained: 0 none, 1 the stem, 2 the stem and res2, ... 5 everything."""
+
+    def __post_init__(self) -> None:
+        convs = 1 if self.stem == "pool" else 2
+        _require(
+            len(self.stem_channels) == convs,
+            f"stem_channels must have {convs} value(s) when stem is {self.stem}; "
+            f"got {len(self.stem_channels)}",
+        )
+        _require(
+            self.block != "bottleneck" or all(c % 4 == 0 for c in self.channels),
+            f"channels must be multiples of 4 when block is bottleneck; got {self.channels}",
+        )
+
+
+@dataclass(frozen=True)
+class FpnConfig:
+    """Feature pyramid (Lin et al. 2017): P2..P5 from res2..res5, then subsampled levels."""
+
+    channels: Count = 256
+    extra_levels: Size = 1
+    """Levels above P5 (P6, ...), each every second cell of the one below; for the RPN only."""
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Anchors of every pyramid level, `roiops.grid_anchors`."""
+
+    sizes: tuple[tuple[Positive, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
+    aspect_ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)
+    convention: Literal["torchvision", "detectron2", "detectron"] = "torchvision"
+
+    def __post_init__(self) -> None:
+        _require(
+            len({len(level) for level in self.sizes}) == 1 and len(self.sizes[0]) > 0,
+            "sizes must hold the same number of sizes, at least one, for every level: "
+            f"one RPN head serves them all; got {self.sizes}",
+        )
+        _require(len(self.aspect_ratios) > 0, "aspect_ratios must not be empty")
+
+
+@dataclass(frozen=True)
+class RpnConfig:
+    """Region proposal network; counts before and after NMS are per image."""
+
+    convs: Count = 1
+    train_pre_nms_top_n: Count = 2000
+    train_post_nms_top_n: Count = 2000
+    test_pre_nms_top_n: Count = 1000
+    test_post_nms_top_n: Count = 1000
+    nms_threshold: Fraction = 0.7
+    positive_iou: Fraction = 0.7
+    negative_iou: Fraction = 0.3
+    anchors_per_image: Count = 256
+    positive_fraction: Fraction = 0.5
+    smooth_l1_beta: Positive = 1 / 9
+
+    def __post_init__(self) -> None:
+        _require(
+            self.negative_iou <= self.positive_iou,
+            f"negative_iou must not exceed positive_iou; got {self.negative_iou} and "
+            f"{self.positive_iou}",
+        )
+
+
+@dataclass(frozen=True)
+class PoolingConfig:
+    """RoIAlign from the pyramid, for the box and the mask head alike."""
+
+    sampling_ratio: Size = 2
+    """Samples per bin and direction; 0 = as many as the region's size asks for."""
+    aligned: bool = False
+    canonical_scale: Positive = 224
+    """A region of this side is pooled from level `canonical_level`."""
+    canonical_level: Count = 4
+
+
+@dataclass(frozen=True)
+class BoxHeadConfig:
+    pool_size: Count = 7
+    fc: tuple[Count, ...] = (1024, 1024)
+    """Widths of the fully connected layers."""
+    positive_iou: Fraction = 0.5
+    rois_per_image: Count = 512
+    positive_fraction: Fraction = 0.25
+    weights: tuple[Positive, Positive, Positive, Positive] = (10.0, 10.0, 5.0, 5.0)
+    smooth_l1_beta: Positive = 1 / 9
+    score_threshold: Fraction = 0.05
+    nms_threshold: Fraction = 0.5
+    max_detections: Count = 100
+
+    def __post_init__(self) -> None:
+        _require(len(self.fc) > 0, "fc must hold at least one layer")
+
+
+@dataclass(frozen=True)
+class MaskHeadConfig:
+    pool_size: Count = 14
+    convs: tuple[Count, ...] = (256, 256, 256, 256)
+    """Widths of the 3x3 convolutions."""
+    deconv: Count = 256
+    """Width of the transposed convolution; masks have side 2 * pool_size."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    num_classes: Count | None = None
+    """Object classes without background; null: as many categories as the training data has."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    fpn: FpnConfig = field(default_factory=FpnConfig)
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    rpn: RpnConfig = field(default_factory=RpnConfig)
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
+    mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+
+    def __post_init__(self) -> None:
+        levels = 4 + self.fpn.extra_levels
+        _require(
+            len(self.anchors.sizes) == levels,
+            f"anchors.sizes must have one entry for each of the {levels} pyramid levels "
+            f"(4 + fpn.extra_levels); got {len(self.anchors.sizes)}",
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    iterations: Count = 90000
+    batch_size: Count = 16
+    """Images per iteration, over all processes together."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Positive = 0.02
+    momentum: Fraction = 0.9
+    """Of sgd; adamw uses its customary 0.9 and 0.999."""
+    weight_decay: NonNegative = 1e-4
+    decay_vectors: bool = True
+    """Whether weight decay covers one-dimensional parameters (biases, norms) too."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    steps: tuple[Count, ...] = (60000, 80000)
+    """Iterations at which the `steps` schedule multiplies the rate by `step_factor`."""
+    step_factor: Fraction = 0.1
+    final_factor: Fraction = 0.0
+    """Fraction of the rate at which the `cosine` schedule ends."""
+    warmup_iterations: Size = 1000
+    warmup_factor: Fraction = 0.001
+    clip_norm: Positive | None = None
+    """Bound of the gradient's norm."""
+    seed: Size = 0
+    workers: Size = 2
+    """Loading processes; changes no result."""
+    log_every: Count = 20
+    checkpoint_every: Count = 1000
+    eval_every: Size = 0
+    """0: evaluate only at the end, and only if the data has a validation part."""
+
+    def __post_init__(self) -> None:
+        if self.schedule == "steps":
+            _require(
+                list(self.steps) == sorted(set(self.steps)),
+                f"steps must increase; got {self.steps}",
+            )
+        else:
+            _require(
+                self.warmup_iterations < self.iterations,
+                f"warmup_iterations must be smaller than iterations; got {self.warmup_iterations} "
+                f"and {self.iterations}",
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    data: str = ""
+    """What to train on, as for `--data`: coco:DIR, coco:ANNOTATIONS:IMAGES or nuclei."""
+    input: InputConfig = field(default_factory=InputConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
