@@ -7,11 +7,10 @@ both, so that a `Config` that exists can be run. Named configurations are in `pr
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -288,3 +287,102 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+_ADAPTER = TypeAdapter(Config)
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """The configuration as nested dicts and lists of plain values."""
+    mapping: dict[str, Any] = _ADAPTER.dump_python(config, mode="json")
+    return mapping
+
+
+def to_yaml(config: Config) -> str:
+    return yaml.safe_dump(to_mapping(config), sort_keys=False, default_flow_style=None, width=100)
+
+
+def update(config: Config, changes: Mapping[str, Any]) -> Config:
+    """`config` with the nested `changes` put in, checked as a whole.
+
+    Raises ConfigError for an unknown key, a wrong type or range, or keys that contradict.
+    """
+    mapping = to_mapping(config)
+    _merge(mapping, changes, ())
+    try:
+        return _ADAPTER.validate_python(mapping)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_describe(e) for e in error.errors())) from None
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """`["train.iterations=10", …]` as nested changes for `update`; values are read as YAML."""
+    changes: dict[str, Any] = {}
+    for argument in arguments:
+        path, separator, text = argument.partition("=")
+        *sections, key = path.split(".")
+        if not separator or not all((*sections, key)):
+            raise ConfigError(f"override must be key.sub=value; got {argument!r}")
+        node = changes
+        for section in sections:
+            node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"override {argument!r} contradicts an earlier one")
+        try:
+            node[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"override {argument!r}: {text!r} is not a YAML value") from None
+    return changes
+
+
+def differences(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with both values."""
+    a, b = _flatten(to_mapping(first)), _flatten(to_mapping(second))
+    return {key: (a[key], b[key]) for key in a if a[key] != b[key]}
+
+
+def _merge(mapping: dict[str, Any], changes: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    for key, value in changes.items():
+        here = (*path, str(key))
+        if key not in mapping:
+            raise ConfigError(_unknown(here))
+        if isinstance(mapping[key], dict):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{'.'.join(here)} is a section, set its keys; got {value!r}")
+            _merge(mapping[key], value, here)
+        else:
+            mapping[key] = value
+
+
+def _unknown(path: tuple[str, ...]) -> str:
+    """Names the keys that look alike, here or (people forget the section) anywhere else."""
+    known = [name for key in _flatten(to_mapping(Config())) for name in _prefixes(key)]
+    last = {name: name.rpartition(".")[2] for name in known}
+    near = [name for name in known if last[name] == path[-1]]
+    near += difflib.get_close_matches(".".join(path), known, n=3, cutoff=0.75)
+    alike = difflib.get_close_matches(path[-1], set(last.values()), n=3, cutoff=0.75)
+    near += [name for name in known if last[name] in alike]
+    hint = f"; did you mean {' or '.join(list(dict.fromkeys(near))[:4])}?" if near else ""
+    return f"unknown configuration key {'.'.join(path)}{hint}"
+
+
+def _prefixes(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _describe(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "configuration"
+    if error["type"] == "value_error":  # raised by a __post_init__, which names the keys itself
+        return f"{where}: {error['ctx']['error']}"
+    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}; got {error['input']!r}"

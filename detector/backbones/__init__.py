@@ -1,0 +1,1 @@
+"""Backbones: what turns a batch of images into a feature pyramid."""

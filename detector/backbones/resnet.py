@@ -1,0 +1,137 @@
+"""Residual networks (He et al. 2016): features at strides 4, 8, 16, 32.
+
+The names of the parameters say stage, block and layer: `res3.0.conv2`, `res3.0.norm2`.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from detector.backbones.layers import ConvNorm, make_norm
+from detector.config import BackboneConfig
+
+
+class PoolStem(nn.Module):
+    """7x7 convolution of stride 2, 3x3 max pooling of stride 2."""
+
+    def __init__(self, in_channels: int, channels: int, norm: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False)
+        self.norm = make_norm(norm, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(F.relu(self.norm(self.conv(x))), 3, stride=2, padding=1)
+
+
+class ConvsStem(nn.Module):
+    """Two 3x3 convolutions of stride 2: cheaper than a wide 7x7 at full resolution."""
+
+    def __init__(self, in_channels: int, channels: tuple[int, ...], norm: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels[0], 3, stride=2, padding=1, bias=False)
+        self.norm1 = make_norm(norm, channels[0])
+        self.conv2 = nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1, bias=False)
+        self.norm2 = make_norm(norm, channels[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(x)))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, norm: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.norm1 = make_norm(norm, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = make_norm(norm, channels)
+        self.shortcut = _shortcut(in_channels, channels, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1 to a quarter of the width, 3x3, 1x1 back, beside a shortcut."""
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, norm: str, stride_in: str
+    ) -> None:
+        super().__init__()
+        inner = channels // 4
+        first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, inner, 1, first, bias=False)
+        self.norm1 = make_norm(norm, inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, second, padding=1, bias=False)
+        self.norm2 = make_norm(norm, inner)
+        self.conv3 = nn.Conv2d(inner, channels, 1, bias=False)
+        self.norm3 = make_norm(norm, channels)
+        self.shortcut = _shortcut(in_channels, channels, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm2(self.conv2(y)))
+        y = self.norm3(self.conv3(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """images (N, in_channels, H, W) → [C2, C3, C4, C5], C_k of stride 2**k."""
+
+    def __init__(self, config: BackboneConfig, in_channels: int) -> None:
+        super().__init__()
+        stem = config.stem_channels
+        self.stem: nn.Module = (
+            PoolStem(in_channels, stem[0], config.norm)
+            if config.stem == "pool"
+            else ConvsStem(in_channels, stem, config.norm)
+        )
+        self.out_channels = config.channels
+        width = stem[-1]
+        for stage, (count, channels) in enumerate(
+            zip(config.blocks, config.channels, strict=True), start=2
+        ):
+            blocks = []
+            for index in range(count):
+                stride = 2 if stage > 2 and index == 0 else 1
+                if config.block == "basic":
+                    block: nn.Module = BasicBlock(width, channels, stride, config.norm)
+                else:
+                    block = Bottleneck(width, channels, stride, config.norm, config.stride_in)
+                blocks.append(block)
+                width = channels
+            self.add_module(f"res{stage}", nn.Sequential(*blocks))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._frozen = [self.stem, self.res2, self.res3, self.res4, self.res5]
+        self._frozen = self._frozen[: config.frozen_stages]
+        for module in self._frozen:
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ResNet:
+        """Frozen stages stay in evaluation mode: their batch statistics must not drift."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = self.stem(images)
+        features = []
+        for stage in (self.res2, self.res3, self.res4, self.res5):
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def _shortcut(in_channels: int, channels: int, stride: int, norm: str) -> nn.Module:
+    """Identity where shapes agree, else a 1x1 projection."""
+    if stride == 1 and in_channels == channels:
+        return nn.Identity()
+    return ConvNorm(in_channels, channels, 1, stride, norm)

@@ -1,0 +1,71 @@
+"""Mask head: one bitmap for each class and region (He et al. 2017, Figure 4, right)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import roiops
+from detector.backbones.layers import Conv
+from detector.box_head import SampledProposals
+from detector.config import MaskHeadConfig
+
+
+class MaskHead(nn.Module):
+    """Pooled features (R, C, S, S) → mask logits (R, 1 + K, 2S, 2S); class 0 is never asked for."""
+
+    def __init__(self, config: MaskHeadConfig, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        for index, out in enumerate(config.convs, start=1):
+            self.add_module(f"conv{index}", Conv(channels, out, 3))
+            channels = out
+        self.deconv = nn.ConvTranspose2d(channels, config.deconv, 2, stride=2)
+        self.logits = nn.Conv2d(config.deconv, 1 + num_classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        x = pooled
+        for index in range(1, len(self.config.convs) + 1):
+            x = F.relu(self.get_submodule(f"conv{index}")(x))
+        return self.logits(F.relu(self.deconv(x)))
+
+
+def mask_loss(
+    mask_logits: Tensor,
+    positives: Sequence[SampledProposals],
+    targets: Sequence[dict[str, Tensor]],
+) -> Tensor:
+    """Mean binary cross entropy over the cells of the positives' own class channel.
+
+    mask_logits: (R, 1 + K, M, M) of the positives of all images in order. The target of a region
+    is the bitmap of its object pooled by RoIAlign: soft values, as in torchvision.
+    """
+    labels = torch.cat([image.labels for image in positives])
+    if len(labels) == 0:
+        return mask_logits.sum() * 0  # keeps the head in the graph, as every other step does
+    size = mask_logits.shape[-1]
+    wanted = []
+    for image, target in zip(positives, targets, strict=True):
+        if len(image.labels) == 0:
+            continue
+        rois = torch.cat([image.matched_idxs[:, None].to(image.boxes), image.boxes], 1)
+        bitmaps = target["masks"][:, None].to(rois)
+        wanted.append(roiops.roi_align(bitmaps, rois, size)[:, 0])
+    own = mask_logits[torch.arange(len(labels), device=labels.device), labels]
+    return F.binary_cross_entropy_with_logits(own, torch.cat(wanted))
+
+
+def mask_probabilities(
+    mask_logits: Tensor, detections: Sequence[dict[str, Tensor]]
+) -> list[Tensor]:
+    """(D_i, M, M) probabilities of each image's detections, for the class each was given."""
+    labels = torch.cat([image["labels"] for image in detections])
+    own = mask_logits[torch.arange(len(labels), device=labels.device), labels].sigmoid()
+    return list(own.split([len(image["labels"]) for image in detections]))

@@ -1,0 +1,127 @@
+"""Mask R-CNN (He et al. 2017): backbone, pyramid, proposals, box head, mask head.
+
+One forward pass, in the order of the code: `backbones/resnet.py`, `backbones/fpn.py`, `rpn.py`,
+`box_head.py`, `mask_head.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+import roiops
+from detector.backbones.fpn import FPN
+from detector.backbones.resnet import ResNet
+from detector.box_head import BoxHead, SampledProposals, box_losses, detect, sample_proposals
+from detector.config import Config, ModelConfig
+from detector.mask_head import MaskHead, mask_loss, mask_probabilities
+from detector.rpn import RPN
+
+SIZE_DIVISOR = 32  # the stride of C5: every level of the pyramid then halves exactly
+STRIDES = (4, 8, 16, 32)  # of P2..P5, the levels that heads pool from
+
+
+class MaskRCNN(nn.Module):
+    """images → losses in training, detections in evaluation.
+
+    `forward(images, targets)`: `images` is a list of float tensors (C, H_i, W_i), normalised, of
+    any sizes. In training `targets` has for each image a dict with `boxes` (G, 4) in pixels of the
+    image tensor, `labels` (G,) int64 in 1..K and `masks` (G, H_i, W_i) 0/1; G = 0 is an image of
+    background. Returned is a dict of scalar losses, to be summed.
+    In evaluation a list of dicts: `boxes` (D, 4), `scores` (D,), `labels` (D,), `masks` (D, M, M):
+    probabilities inside the boxes, for `roiops.paste_masks`.
+    """
+
+    def __init__(self, config: ModelConfig, in_channels: int) -> None:
+        super().__init__()
+        if config.num_classes is None:
+            raise ValueError("MaskRCNN: model.num_classes must be set; got null")
+        self.config = config
+        channels, classes = config.fpn.channels, config.num_classes
+        self.backbone = ResNet(config.backbone, in_channels)
+        self.fpn = FPN(config.fpn, self.backbone.out_channels)
+        self.rpn = RPN(config.rpn, config.anchors, channels)
+        self.box_head = BoxHead(config.box_head, channels, classes)
+        self.mask_head = MaskHead(config.mask_head, channels, classes)
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        image_sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+        batch = pad_images(images)
+        features = self.fpn(self.backbone(batch))
+        batch_size = (batch.shape[-2], batch.shape[-1])
+        if not self.training:
+            proposals, _ = self.rpn(features, batch_size, image_sizes, None)
+            return self._detections(features, proposals, image_sizes)
+        if targets is None:
+            raise ValueError("MaskRCNN: targets must be given in training; got None")
+        proposals, losses = self.rpn(features, batch_size, image_sizes, targets)
+        return losses | self._head_losses(features, proposals, targets)
+
+    def _head_losses(
+        self,
+        features: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        targets: Sequence[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        config = self.config
+        sampled = sample_proposals(config.box_head, proposals, targets)
+        pooled = self._pool(features, [s.boxes for s in sampled], config.box_head.pool_size)
+        class_logits, box_deltas = self.box_head(pooled)
+        losses = box_losses(config.box_head, class_logits, box_deltas, sampled, targets)
+        # Masks are learnt on the positive proposals only.
+        positives = [
+            SampledProposals(*(part[image.labels > 0] for part in image)) for image in sampled
+        ]
+        pooled = self._pool(features, [p.boxes for p in positives], config.mask_head.pool_size)
+        losses["mask"] = mask_loss(self.mask_head(pooled), positives, targets)
+        return losses
+
+    def _detections(
+        self,
+        features: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        config = self.config
+        pooled = self._pool(features, proposals, config.box_head.pool_size)
+        detections = detect(config.box_head, *self.box_head(pooled), proposals, image_sizes)
+        # Masks are predicted on the final boxes, not on the proposals.
+        boxes = [image["boxes"] for image in detections]
+        pooled = self._pool(features, boxes, config.mask_head.pool_size)
+        masks = mask_probabilities(self.mask_head(pooled), detections)
+        return [
+            image | {"masks": image_masks}
+            for image, image_masks in zip(detections, masks, strict=True)
+        ]
+
+    def _pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], size: int) -> Tensor:
+        pooling = self.config.pooling
+        return roiops.multiscale_roi_align(
+            list(features[: len(STRIDES)]),
+            list(boxes),
+            size,
+            [1 / stride for stride in STRIDES],
+            pooling.sampling_ratio,
+            pooling.aligned,
+            canonical_scale=pooling.canonical_scale,
+            canonical_level=pooling.canonical_level,
+        )
+
+
+def build_model(config: Config) -> MaskRCNN:
+    """The model of a resolved configuration (`model.num_classes` set)."""
+    return MaskRCNN(config.model, in_channels=len(config.input.mean))
+
+
+def pad_images(images: Sequence[Tensor]) -> Tensor:
+    """(N, C, H, W): zeros below and to the right, up to common multiples of 32."""
+    height = max(image.shape[-2] for image in images)
+    width = max(image.shape[-1] for image in images)
+    height, width = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in (height, width))
+    batch = images[0].new_zeros(len(images), images[0].shape[0], height, width)
+    for row, image in zip(batch, images, strict=True):
+        row[:, : image.shape[-2], : image.shape[-1]].copy_(image)
+    return batch
