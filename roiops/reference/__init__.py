@@ -1,0 +1,37 @@
+"""Every operator in plain NumPy: the executable specification.
+
+Same names and arguments as the public functions, NumPy arrays only, no checks, written to be read
+beside the papers. The other backends are tested against it: what they decide (an NMS list, a
+level, a match, a winning sample, a pasted pixel) must be equal, values agree to rounding.
+"""
+
+from roiops.reference.anchors import grid_anchors
+from roiops.reference.box_coding import decode_boxes, encode_boxes
+from roiops.reference.boxes import box_iou, clip_boxes_to_image
+from roiops.reference.fpn_levels import fpn_levels
+from roiops.reference.matching import match_boxes
+from roiops.reference.nms import batched_nms, nms
+from roiops.reference.paste_masks import paste_masks
+from roiops.reference.roi_align import (
+    multiscale_roi_align,
+    multiscale_roi_align_backward,
+    roi_align,
+    roi_align_backward,
+)
+
+__all__ = [
+    "batched_nms",
+    "box_iou",
+    "clip_boxes_to_image",
+    "decode_boxes",
+    "encode_boxes",
+    "fpn_levels",
+    "grid_anchors",
+    "match_boxes",
+    "multiscale_roi_align",
+    "multiscale_roi_align_backward",
+    "nms",
+    "paste_masks",
+    "roi_align",
+    "roi_align_backward",
+]
