@@ -1,0 +1,12 @@
+// Macros shared by every header of the core. Nothing here depends on a framework or on CUDA.
+#pragma once
+
+// Geometry headers are compiled for the host by g++ and, by cuda/compat.cuh's definition, for the
+// device by nvcc.
+#ifndef ROIOPS_HD
+#define ROIOPS_HD
+#endif
+
+// Number of channels that move together. Every reduction over channels uses this many lanes,
+// whatever the instruction set, so that its result does not depend on the machine's vector width.
+#define ROIOPS_LANES 16

@@ -1,0 +1,121 @@
+// The geometry every backend shares: THE sampling rule of RoIAlign, and the overlap of two boxes.
+//
+// Included by files compiled without floating-point contraction only: a fused multiply-add would
+// move sample coordinates and flip IoU decisions between machines.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "roiops/config.h"
+
+namespace roiops {
+
+constexpr int kMaxSamplingRatio = 4096;
+
+// One axis of one RoI: `bins` output cells, each with `grid` samples, along a map of `size` cells.
+// Coordinates are in feature cells, cell i being centred at i. T is the boxes' own type.
+template <class T>
+struct RoiAxis {
+  T start;       // scaled low end of the RoI (half a cell less if aligned)
+  T length;      // after the clamp to 1 of aligned=False
+  T bin;         // length / bins
+  T grid;        // samples per bin, a whole number
+  bool clamped;  // the clamp was active: the high end has no influence
+};
+
+// A bilinear sample's part on one axis: its two taps, and what the box gradient needs.
+template <class T>
+struct AxisSample {
+  bool valid;     // inside the map widened by one cell; otherwise the sample is worth 0
+  bool sloped;    // moving the sample changes its value (not at the borders' clamp)
+  int32_t low, high;
+  T weight_low, weight_high;
+  T position;     // where the sample lies in the RoI: 0 at the low end, 1 at the high end
+};
+
+template <class T>
+ROIOPS_HD inline RoiAxis<T> make_axis(T low, T high, T scale, bool aligned, int64_t bins,
+                                      int64_t sampling_ratio) {
+  const T offset = aligned ? T(0.5) : T(0);
+  RoiAxis<T> axis;
+  axis.start = low * scale - offset;
+  axis.length = (high * scale - offset) - axis.start;
+  axis.clamped = !aligned && axis.length < T(1);
+  if (axis.clamped) axis.length = T(1);
+  axis.bin = axis.length / T(bins);
+  axis.grid = sampling_ratio > 0 ? T(sampling_ratio) : std::ceil(axis.bin);
+  if (!(axis.grid > 0)) axis.grid = T(0);
+  return axis;
+}
+
+// Which samples of bin `p` can touch the map: [first, first + count). An enormous or far-away RoI
+// costs no more than the map is long. Found in double with a margin; each is then tested exactly.
+struct SampleRange {
+  double first;
+  int64_t count;
+};
+
+template <class T>
+ROIOPS_HD inline SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, int64_t size) {
+  const double grid = static_cast<double>(axis.grid);
+  if (!(grid > 0)) return {0.0, 0};
+  double first = 0.0, last = grid - 1.0;
+  const double step = static_cast<double>(axis.bin) / grid;
+  if (step > 0) {
+    const double start = static_cast<double>(axis.start) + static_cast<double>(p) * axis.bin;
+    first = std::fmax(first, std::floor((-1.0 - start) / step - 0.5) - 1.0);
+    last = std::fmin(last, std::ceil((static_cast<double>(size) - start) / step - 0.5) + 1.0);
+  }
+  if (!(last >= first)) return {first, 0};
+  // A chosen grid has at most kMaxSamplingRatio samples; an adaptive one has a step of 1/2 to 1.
+  const double most = std::fmax(static_cast<double>(2 * size + 8), double{kMaxSamplingRatio});
+  return {first, static_cast<int64_t>(std::fmin(last - first + 1.0, most))};
+}
+
+template <class T>
+ROIOPS_HD inline AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, double index,
+                                           int64_t bins, int64_t size) {
+  const T i = static_cast<T>(index) + T(0.5);
+  T at = axis.start + static_cast<T>(p) * axis.bin + i * axis.bin / axis.grid;
+  AxisSample<T> s;
+  s.position = (static_cast<T>(p) + i / axis.grid) / static_cast<T>(bins);
+  s.valid = at >= T(-1) && at <= static_cast<T>(size);
+  s.sloped = false;
+  s.low = s.high = 0;
+  s.weight_low = s.weight_high = T(0);
+  if (!s.valid) return s;
+  s.sloped = at > T(0);
+  if (at < T(0)) at = T(0);
+  s.low = static_cast<int32_t>(at);
+  if (s.low >= size - 1) {
+    s.low = s.high = static_cast<int32_t>(size - 1);
+    s.weight_low = T(1);
+    s.sloped = false;
+  } else {
+    s.high = s.low + 1;
+    s.weight_high = at - static_cast<T>(s.low);
+    s.weight_low = T(1) - s.weight_high;
+  }
+  return s;
+}
+
+// Intersection over union of two boxes x1, y1, x2, y2. `one` is 1 for the legacy convention in
+// which a box includes its last pixel, else 0. A union that is empty, overflows or is NaN (any
+// non-finite coordinate makes it so) gives 0.
+template <class T>
+ROIOPS_HD inline T box_iou(const T* a, const T* b, T one) {
+  const T left = a[0] > b[0] ? a[0] : b[0];
+  const T top = a[1] > b[1] ? a[1] : b[1];
+  const T right = a[2] < b[2] ? a[2] : b[2];
+  const T bottom = a[3] < b[3] ? a[3] : b[3];
+  const T width = right - left + one, height = bottom - top + one;
+  const T overlap = (width > 0 ? width : T(0)) * (height > 0 ? height : T(0));
+  const T area_a = (a[2] - a[0] + one) * (a[3] - a[1] + one);
+  const T area_b = (b[2] - b[0] + one) * (b[3] - b[1] + one);
+  const T joined = area_a + area_b - overlap;
+  return joined > 0 && joined <= std::numeric_limits<T>::max() ? overlap / joined : T(0);
+}
+
+}  // namespace roiops

@@ -1,0 +1,44 @@
+// Sixteen lanes of T in as many registers as the instruction set needs. Only for *.isa.cpp files.
+#pragma once
+
+#include "roiops/config.h"
+
+namespace roiops {
+namespace ROIOPS_ISA {
+
+template <class T>
+struct Lanes {
+  static constexpr int kWidth = ROIOPS_VECTOR_BYTES / sizeof(T);
+  static constexpr int kRegisters = ROIOPS_LANES / kWidth;
+  typedef T Register __attribute__((vector_size(ROIOPS_VECTOR_BYTES)));
+  Register v[kRegisters];
+
+  static Lanes load(const T* p) {
+    Lanes r;
+    for (int i = 0; i < kRegisters; ++i) __builtin_memcpy(&r.v[i], p + i * kWidth, sizeof(Register));
+    return r;
+  }
+  static Lanes zero() {
+    Lanes r;
+    for (int i = 0; i < kRegisters; ++i) r.v[i] = Register{};
+    return r;
+  }
+  void store(T* p) const {
+    for (int i = 0; i < kRegisters; ++i) __builtin_memcpy(p + i * kWidth, &v[i], sizeof(Register));
+  }
+  // this += s * x; contracted to a fused multiply-add where the file is compiled to allow it.
+  void add_scaled(T s, const Lanes& x) {
+    for (int i = 0; i < kRegisters; ++i) v[i] = v[i] + s * x.v[i];
+  }
+  void add_product(const Lanes& x, const Lanes& y) {
+    for (int i = 0; i < kRegisters; ++i) v[i] = v[i] + x.v[i] * y.v[i];
+  }
+  Lanes scaled(T s) const {
+    Lanes r;
+    for (int i = 0; i < kRegisters; ++i) r.v[i] = s * v[i];
+    return r;
+  }
+};
+
+}  // namespace ROIOPS_ISA
+}  // namespace roiops

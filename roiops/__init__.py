@@ -1,0 +1,29 @@
+"""Region operators for object detection, for NumPy and torch: one compiled core, no framework in it."""
+
+from roiops import reference
+from roiops._arrays import load_torch as _load_torch
+from roiops._config import backends, get_num_threads, set_num_threads, show_config
+from roiops.ops.fpn_levels import fpn_levels
+from roiops.ops.roi_align import (
+    multiscale_roi_align,
+    multiscale_roi_align_backward,
+    roi_align,
+    roi_align_backward,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "backends",
+    "fpn_levels",
+    "get_num_threads",
+    "multiscale_roi_align",
+    "multiscale_roi_align_backward",
+    "reference",
+    "roi_align",
+    "roi_align_backward",
+    "set_num_threads",
+    "show_config",
+]
+
+_load_torch()

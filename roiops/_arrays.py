@@ -1,0 +1,144 @@
+"""Whose array is this? NumPy and torch behind one small set of verbs.
+
+An operator asks for the ``Namespace`` of its arguments once and does everything through it:
+allocate outputs like the inputs, describe arrays to the compiled module, count threads. torch is
+never imported here: only a caller who has imported it can hold a tensor.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from roiops import _cpu
+
+Array = Any
+"""A NumPy array or a torch tensor."""
+
+
+class Namespace(Protocol):
+    """What operators need to know of an array library."""
+
+    name: str
+
+    def call(self, operator: Any, *args: Any) -> Any:
+        """Run an operator: directly, or through torch's dispatcher."""
+        ...
+
+    def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array: ...
+
+    def dtype(self, x: Array) -> str:
+        """Name of the element type: "float32", "int64", "bool", ..."""
+        ...
+
+    def strides(self, x: Array) -> tuple[int, ...]:
+        """In elements."""
+        ...
+
+    def concatenate(self, arrays: Sequence[Array], axis: int) -> Array: ...
+
+    def full_like(self, x: Array, value: float) -> Array: ...
+
+    def describe(self, x: Array) -> Any:
+        """What the compiled module takes as an array."""
+        ...
+
+    def threads(self) -> int: ...
+
+
+class NumPy:
+    name = "numpy"
+
+    def call(self, operator: Any, *args: Any) -> Any:
+        return operator.run(self, *args)
+
+    def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
+        return np.empty(shape, dtype)
+
+    def dtype(self, x: Array) -> str:
+        return x.dtype.name
+
+    def strides(self, x: Array) -> tuple[int, ...]:
+        return tuple(s // x.itemsize for s in x.strides)
+
+    def concatenate(self, arrays: Sequence[Array], axis: int) -> Array:
+        return np.concatenate(arrays, axis)
+
+    def full_like(self, x: Array, value: float) -> Array:
+        return np.full_like(x, value)
+
+    def describe(self, x: Array) -> Any:
+        return x
+
+    def threads(self) -> int:
+        return _cpu.num_threads()
+
+
+NUMPY = NumPy()
+
+
+def load_torch() -> bool:
+    """Register the torch operators if the caller has imported torch."""
+    if "torch" not in sys.modules:
+        return False
+    import roiops._torch  # noqa: F401
+
+    return True
+
+
+# Dynamo cannot trace the registration of an operator. With this mark (what
+# torch.compiler.assume_constant_result sets) it calls the function while it compiles instead, so
+# that the very first use of an operator may be inside torch.compile.
+load_torch._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def namespace(op: str, **arrays: Array) -> Namespace:
+    """The common namespace of all ``arrays`` (None is skipped; a list counts by its elements).
+
+    Raises TypeError if one of them is no array, or if they are of different kinds.
+    """
+    found: Namespace | None = None
+    first = ""
+    for name, value in arrays.items():
+        for x in value if isinstance(value, (list, tuple)) else (value,):
+            if x is None:
+                continue
+            kind = _namespace_of(op, name, x)
+            if found is None:
+                found, first = kind, name
+            elif found is not kind:
+                raise TypeError(
+                    f"{op}: {name} must be of the same kind as {first} ({found.name}); "
+                    f"got {_type_name(x)}"
+                )
+    if found is None:
+        raise TypeError(f"{op}: {next(iter(arrays))} must hold at least one array; got none")
+    return found
+
+
+def _namespace_of(op: str, name: str, x: Any) -> Namespace:
+    if isinstance(x, np.ndarray):
+        if not x.dtype.isnative or not x.flags.aligned:
+            raise TypeError(
+                f"{op}: {name} must be aligned and in native byte order; got dtype {x.dtype.str}, "
+                f"aligned={x.flags.aligned} (numpy.ascontiguousarray(x, x.dtype.newbyteorder('=')))"
+            )
+        return NUMPY
+    if load_torch():
+        from roiops import _torch
+
+        if isinstance(x, _torch.Tensor):
+            if x.device.type not in ("cpu", "meta"):
+                raise TypeError(
+                    f"{op}: {name} must be on the CPU (this build of roiops has no CUDA backend); "
+                    f"got a tensor on {x.device}"
+                )
+            return _torch.TORCH
+    raise TypeError(f"{op}: {name} must be a NumPy array or a torch tensor; got {_type_name(x)}")
+
+
+def _type_name(x: Any) -> str:
+    return f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")

@@ -1,0 +1,82 @@
+// The compiled module roiops._cpu: one line per function of the core. Checks for people and
+// allocation are done in Python; here arrays become views and the interpreter lock is released.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "roiops/fpn_levels.h"
+#include "roiops/isa.h"
+#include "roiops/parallel.h"
+#include "roiops/roi_align.h"
+#include "views.h"
+
+namespace {
+
+namespace py = pybind11;
+using roiops::Array;
+using roiops::binding::view;
+using roiops::binding::view_or_none;
+using roiops::binding::views;
+
+roiops::RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object& rois,
+                                    const py::object& levels, std::vector<double> spatial_scales,
+                                    int64_t sampling_ratio, bool aligned, bool max, int threads) {
+  return {views(inputs), std::move(spatial_scales), view(rois), view_or_none(levels),
+          sampling_ratio, aligned, max, threads};
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cpu, m) {
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const roiops::TypeError& e) {
+      py::set_error(PyExc_TypeError, e.what());
+    }
+  });
+
+  m.def("num_threads", &roiops::num_threads);
+  m.def("set_num_threads", &roiops::set_num_threads);
+  m.def("active_isa", [] { return roiops::isa_name(roiops::active_isa()); });
+
+  m.def("roi_align_forward",
+        [](const py::object& output, const py::sequence& inputs, const py::object& rois,
+           const py::object& levels, std::vector<double> scales, int64_t sampling_ratio,
+           bool aligned, bool max, int threads, const py::sequence& values) {
+          const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                           aligned, max, threads);
+          const Array out = view(output);
+          const auto value_views = views(values);
+          py::gil_scoped_release release;
+          roiops::roi_align_forward(out, args, value_views);
+        });
+  m.def("roi_align_grad_input",
+        [](const py::sequence& grad_inputs, const py::object& grad_output,
+           const py::sequence& inputs, const py::object& rois, const py::object& levels,
+           std::vector<double> scales, int64_t sampling_ratio, bool aligned, bool max,
+           int threads) {
+          const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                           aligned, max, threads);
+          const auto out = views(grad_inputs);
+          const Array grad = view(grad_output);
+          py::gil_scoped_release release;
+          roiops::roi_align_grad_input(out, grad, args);
+        });
+  m.def("roi_align_grad_rois",
+        [](const py::object& grad_rois, const py::object& grad_output, const py::sequence& inputs,
+           const py::object& rois, const py::object& levels, std::vector<double> scales,
+           int64_t sampling_ratio, bool aligned, bool max, int threads) {
+          const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                           aligned, max, threads);
+          const Array out = view(grad_rois), grad = view(grad_output);
+          py::gil_scoped_release release;
+          roiops::roi_align_grad_rois(out, grad, args);
+        });
+
+  m.def("fpn_levels", [](const py::object& levels, const py::object& boxes, int64_t min_level,
+                         const std::vector<double>& thresholds, int threads) {
+    const Array out = view(levels), in = view(boxes);
+    py::gil_scoped_release release;
+    roiops::fpn_levels(out, in, min_level, thresholds, threads);
+  });
+}

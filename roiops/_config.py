@@ -1,0 +1,34 @@
+"""What was built, and how many threads it uses."""
+
+from __future__ import annotations
+
+from roiops import _check, _cpu
+
+
+def backends() -> tuple[str, ...]:
+    """Names of the backends usable here: "reference" (plain NumPy) and "cpu" (compiled)."""
+    return ("reference", "cpu")
+
+
+def show_config() -> str:
+    """A few lines for a bug report: backends, instruction set in use, threads."""
+    return (
+        f"backends: {', '.join(backends())}\n"
+        f"cpu instruction set: {_cpu.active_isa()}\n"
+        f"threads: {get_num_threads()}"
+    )
+
+
+def set_num_threads(threads: int) -> None:
+    """Number of threads of operators on NumPy arrays, at least 1. (On torch tensors
+    ``torch.get_num_threads()`` decides.) The result of an operator does not depend on it.
+
+    Raises:
+        TypeError, ValueError: not an int of at least 1.
+    """
+    _cpu.set_num_threads(_check.whole("set_num_threads", "threads", threads, 1))
+
+
+def get_num_threads() -> int:
+    """Number of threads of operators on NumPy arrays; at first the cores this process may use."""
+    return _cpu.num_threads()

@@ -1,0 +1,53 @@
+"""One list of operators, from which torch's registration is made.
+
+An operator is two functions that work in any namespace: ``allocate`` checks the arguments and
+returns uninitialised outputs (torch's fake kernel is this alone), ``compute`` fills them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from roiops._arrays import Namespace
+
+
+@dataclass(frozen=True)
+class Operator:
+    """``schema`` is torch's, without the name.
+
+    ``save(ctx, inputs, output)`` and ``backward(ctx, *grads)`` are torch.library's autograd pair.
+    ``compute`` returns nothing, or the outputs where their size is known only afterwards; then
+    ``fake(torch, *args)`` gives the symbolic outputs.
+    """
+
+    name: str
+    schema: str
+    allocate: Callable[..., Any]
+    compute: Callable[..., Any]
+    save: Callable[..., None] | None = None
+    backward: Callable[..., Any] | None = None
+    fake: Callable[..., Any] | None = None
+
+    def run(self, xp: Namespace, *args: Any) -> Any:
+        outputs = self.allocate(xp, *args)
+        result = self.compute(xp, outputs, *args)
+        return outputs if result is None else result
+
+
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(
+    name: str,
+    schema: str,
+    allocate: Callable[..., Any],
+    compute: Callable[..., Any],
+    save: Callable[..., None] | None = None,
+    backward: Callable[..., Any] | None = None,
+    fake: Callable[..., Any] | None = None,
+) -> Operator:
+    """Add an operator to the list."""
+    OPERATORS[name] = Operator(name, schema, allocate, compute, save, backward, fake)
+    return OPERATORS[name]

@@ -1,0 +1,80 @@
+"""torch: the namespace of tensors, and the registration of every operator with torch.library.
+
+Imported only when torch is already there (see ``_arrays.load_torch``). The operators are
+``torch.ops.roiops.*``, with fake kernels and autograd; the compiled module behind them knows
+nothing of torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from roiops import _operators
+
+_DTYPES = {
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.int8: "int8",
+    torch.uint8: "uint8",
+    torch.int16: "int16",
+    torch.int32: "int32",
+    torch.int64: "int64",
+    torch.bool: "bool",
+}
+_NAMES = {name: dtype for dtype, name in _DTYPES.items()}
+
+
+class Torch:
+    name = "torch"
+
+    def call(self, operator: _operators.Operator, *args: Any) -> Any:
+        return getattr(torch.ops.roiops, operator.name)(*args)
+
+    def empty(self, shape: Sequence[int], dtype: str, like: Tensor) -> Tensor:
+        return torch.empty(shape, dtype=_NAMES[dtype], device=like.device)
+
+    def dtype(self, x: Tensor) -> str:
+        return _DTYPES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
+
+    def strides(self, x: Tensor) -> tuple[int, ...]:
+        return x.stride()
+
+    def concatenate(self, arrays: Sequence[Tensor], axis: int) -> Tensor:
+        return torch.cat(list(arrays), axis)
+
+    def full_like(self, x: Tensor, value: float) -> Tensor:
+        return torch.full_like(x, value)
+
+    def describe(self, x: Tensor) -> Any:
+        return (x.data_ptr(), _DTYPES[x.dtype], x.shape, x.stride())
+
+    def threads(self) -> int:
+        return torch.get_num_threads()
+
+
+TORCH = Torch()
+
+_LIBRARY = torch.library.Library("roiops", "FRAGMENT")
+
+
+def _register(op: _operators.Operator) -> None:
+    _LIBRARY.define(op.name + op.schema)
+    _LIBRARY.impl(op.name, functools.partial(op.run, TORCH), "CPU")
+    qualified = f"roiops::{op.name}"
+    fake = op.fake or op.allocate
+    torch.library.register_fake(qualified, functools.partial(fake, TORCH), lib=_LIBRARY)
+    if op.backward is not None:
+        torch.library.register_autograd(
+            qualified, op.backward, setup_context=op.save, lib=_LIBRARY
+        )
+
+
+for _op in _operators.OPERATORS.values():
+    _register(_op)

@@ -1,0 +1,1 @@
+"""One file per operator: the public function, its checks and its line in the list of operators."""

@@ -1,0 +1,79 @@
+"""The pyramid level that a box is pooled from."""
+
+from __future__ import annotations
+
+from roiops import _check, _cpu
+from roiops._arrays import Array, namespace
+from roiops._operators import operator
+
+
+def fpn_levels(
+    boxes: Array,
+    min_level: int,
+    max_level: int,
+    *,
+    canonical_scale: float = 224,
+    canonical_level: int = 4,
+) -> Array:
+    """Pyramid level of each box: a box of ``canonical_scale`` pixels belongs to
+    ``canonical_level``, one of twice the side to the next.
+
+    The level is floor(canonical_level + log2(sqrt(area) / canonical_scale) + 1e-6), clamped to
+    [min_level, max_level], found by comparing the area with thresholds, so that every backend
+    decides alike. A box whose area is not positive or not finite goes to ``min_level``.
+
+    Args:
+        boxes: (N, 4) [x1, y1, x2, y2] or (N, 5) with a batch index in front; image pixels,
+            float32 or float64.
+        min_level, max_level: numbers of the finest and the coarsest level, P2 being 2.
+        canonical_scale: side in pixels, greater than 0.
+        canonical_level: level of that side.
+
+    Returns:
+        (N,) int64.
+
+    Raises:
+        ValueError: wrong shape, levels in the wrong order, a scale that is not positive.
+        TypeError: an array of another kind or dtype.
+
+    Source: Lin et al., "Feature Pyramid Networks" (2017), equation 1; torchvision's epsilon
+    (detectron2 adds 1e-8 inside the logarithm).
+
+    >>> import numpy as np, roiops
+    >>> boxes = np.array([[0, 0, 112, 112], [0, 0, 223, 224], [0, 0, 224, 224]], np.float32)
+    >>> roiops.fpn_levels(boxes, 2, 5)
+    array([3, 3, 4])
+    """
+    op = "fpn_levels"
+    xp = namespace(op, boxes=boxes)
+    low = _check.whole(op, "min_level", min_level)
+    high = _check.whole(op, "max_level", max_level, low)
+    scale = _check.number(op, "canonical_scale", canonical_scale, low=0)
+    level = _check.whole(op, "canonical_level", canonical_level)
+    return xp.call(_FPN_LEVELS, boxes, low, high, scale, level)
+
+
+# fmt: off
+def _allocate(xp, boxes, min_level, max_level, canonical_scale, canonical_level):
+    _check.shape("fpn_levels", "boxes", "(N, 4) or (N, 5)", boxes,
+                 len(boxes.shape) == 2 and boxes.shape[1] in (4, 5))
+    _check.floating("fpn_levels", "boxes", xp, boxes)
+    return xp.empty((boxes.shape[0],), "int64", boxes)
+
+
+def _compute(xp, levels, boxes, min_level, max_level, canonical_scale, canonical_level):
+    thresholds = [
+        (canonical_scale * 2.0 ** (level - canonical_level - 1e-6)) ** 2
+        for level in range(min_level + 1, max_level + 1)
+    ]
+    _cpu.fpn_levels(
+        xp.describe(levels), xp.describe(boxes[:, -4:]), min_level, thresholds, xp.threads()
+    )
+
+
+_FPN_LEVELS = operator(
+    "fpn_levels",
+    "(Tensor boxes, int min_level, int max_level, float canonical_scale, int canonical_level) "
+    "-> Tensor",
+    _allocate, _compute,
+)
