@@ -1,0 +1,114 @@
+"""Checkpoints: written whole or not at all, read without running code from the file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detector.config import Config, ConfigError, to_mapping, update
+from detector.data.coco import Category
+from detector.mask_rcnn import MaskRCNN, build_model
+
+FORMAT = "roiops detector 1"
+
+
+class CheckpointError(ValueError):
+    """A file that is no usable checkpoint; the message names it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run continues from. Random states are no part of it: every random number
+    follows from the configuration's seed and the iteration."""
+
+    config: Config
+    categories: tuple[Category, ...]
+    """In the order of the labels 1..K."""
+    iteration: int
+    """Finished iterations."""
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any] | None = None
+    """None in checkpoints that are only to be used, not continued."""
+    best: float | None = None
+    """Best segm AP of the run so far."""
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replaces `path` in one step: whoever reads it sees the old file or the new one, whole."""
+    content = {
+        "format": FORMAT,
+        "config": to_mapping(checkpoint.config),
+        "categories": [(category.id, category.name) for category in checkpoint.categories],
+        "iteration": checkpoint.iteration,
+        "model": checkpoint.model,
+        "optimizer": checkpoint.optimizer,
+        "best": checkpoint.best,
+    }
+    # In the same folder, because a rename is atomic only within one file system.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
+    """Raises CheckpointError when the file is missing, truncated, or something else."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path}: truncated or not a checkpoint ({reason})") from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: its format must be {FORMAT!r}; got {found!r}")
+    try:
+        config = update(Config(), content["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: its configuration cannot be used: {error}") from None
+    return Checkpoint(
+        config,
+        tuple(Category(*category) for category in content["categories"]),
+        content["iteration"],
+        content["model"],
+        content["optimizer"],
+        content["best"],
+    )
+
+
+def load_model(path: Path | str, device: torch.device | str) -> tuple[MaskRCNN, Checkpoint]:
+    """The model of a checkpoint, ready for use, and what else the checkpoint tells."""
+    checkpoint = load_checkpoint(path, device)
+    model = build_model(checkpoint.config).to(device)
+    model.load_state_dict(checkpoint.model)
+    return model.eval(), checkpoint
+
+
+def initialise(model: MaskRCNN, weights: Mapping[str, Tensor]) -> list[str]:
+    """Takes from `weights` all that fits by name and shape; returns the names that did not.
+
+    Raises CheckpointError when nothing fits.
+    """
+    state = model.state_dict()
+    fits = {k: v for k, v in weights.items() if k in state and v.shape == state[k].shape}
+    if not fits:
+        raise CheckpointError("the weights to start from have no parameter of this model")
+    model.load_state_dict(fits, strict=False)
+    return [name for name in state if name not in fits]
