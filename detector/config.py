@@ -38,9 +38,9 @@ class InputConfig:
     """How an image becomes the tensor the network sees, in training and at test time alike."""
 
     channels: Literal["rgb", "grey_stretched"] = "rgb"
-    """`grey_stretched`: one channel; grey level, inverted when the median of the whole image
-    exceeds 127, stretched linearly so that percentiles 1 and 99.8 of the whole image (before any
-    crop) become 0 and 1. It makes fluorescence and stained microscopy look alike."""
+    """`grey_stretched`: one channel; grey level, inverted when most of the image is brighter than
+    the middle of its range, stretched linearly so that percentiles 1 and 99.8 of the whole image
+    (before any crop) become 0 and 1. It makes fluorescence and stained microscopy look alike."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Subtracted per channel, from values in 0..1."""
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
