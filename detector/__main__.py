@@ -1,0 +1,6 @@
+"""`python -m detector`."""
+
+from detector.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The command line. Wrong usage exits with 2, a mistake in data or files with one line and 1.
+
+Commands import what they need when they run: `--help` should not wait for torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detector.command import command_line
+from detector.config import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = click.Path(path_type=Path)
+INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+
+
+class _Group(click.Group):
+    """Turns the errors a user can cause into one clear line."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            context.exit(INTERRUPTED)
+        except ConfigError as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+        except ValueError as error:
+            from detector.checkpoint import CheckpointError
+            from detector.data import DataError
+            from detector.run_folder import RunError
+
+            if isinstance(error, CheckpointError | DataError | RunError):
+                raise click.ClickException(str(error)) from None
+            raise
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Mask R-CNN: train, evaluate, predict."""
+
+
+device_option = click.option(
+    "--device", "device_name", default="auto", help="cpu, cuda, cuda:1, …; auto prefers cuda."
+)
+
+
+@cli.command()
+@click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
+@click.option("--config", "source", help="Named configuration or YAML file.")
+@click.option("--data", help="coco:DIR, coco:ANNOTATIONS.json:IMAGES or nuclei.")
+@click.option("--out", type=FILE, required=True, help="Folder for everything the run writes.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--init", type=FILE, help="Checkpoint whose weights to start from.")
+@click.option("--seed", type=int, help="train.seed")
+@click.option("--max-iters", type=int, help="train.iterations")
+@click.option("--eval-every", type=int, help="train.eval_every: iterations between evaluations.")
+@device_option
+def train(
+    overrides: tuple[str, ...],
+    source: str | None,
+    data: str | None,
+    out: Path,
+    resume: bool,
+    init: Path | None,
+    seed: int | None,
+    max_iters: int | None,
+    eval_every: int | None,
+    device_name: str,
+) -> None:
+    """Train a model; KEY.SUB=VALUE changes single keys of the configuration.
+
+    \b
+    OUT gets config.yaml, metrics.jsonl, log.txt, last.pt, and best.pt if there is validation data.
+    """
+    from detector.checkpoint import load_checkpoint
+    from detector.config import parse_overrides, update
+    from detector.presets import load_config
+    from detector.run_folder import RunFolder
+    from detector.train import Interrupted
+    from detector.train import train as run
+
+    if resume and init is not None:
+        raise click.UsageError("--resume continues a run, --init starts one: give only one")
+    if not resume and source is None:
+        raise click.UsageError("give --config NAME or FILE, or --resume")
+    folder = RunFolder(out)
+    if resume:
+        folder.check_resumable()
+    else:
+        folder.check_new()
+    config = load_checkpoint(folder.last).config if source is None else load_config(source)
+    config = update(config, parse_overrides(overrides))
+    flags = {"seed": seed, "iterations": max_iters, "eval_every": eval_every}
+    config = update(
+        config,
+        {"train": {key: value for key, value in flags.items() if value is not None}}
+        | ({} if data is None else {"data": data}),
+    )
+    try:
+        run(config, out, resume=resume, init=init, device=_device(device_name))
+    except Interrupted as stop:
+        _say_how_to_resume(stop, device_name)
+
+
+@cli.command("eval")
+@click.option("--weights", type=FILE, required=True, help="Checkpoint.")
+@click.option("--data", help="As for train; default: the data it was trained with.")
+@click.option("--split", type=click.Choice(["train", "val"]), default="val", show_default=True)
+@click.option("--json", "json_path", type=FILE, help="Write the predictions as COCO results.")
+@device_option
+def evaluate(
+    weights: Path, data: str | None, split: str, json_path: Path | None, device_name: str
+) -> None:
+    """Measure a checkpoint's average precision."""
+    from rich.console import Console
+
+    from detector.checkpoint import load_model
+    from detector.data import open_dataset, validate_annotations
+    from detector.evaluate import evaluate as run
+    from detector.evaluate import print_table
+
+    device = _device(device_name)
+    model, checkpoint = load_model(weights, device)
+    dataset = open_dataset(
+        data or checkpoint.config.data,
+        "train" if split == "train" else "val",
+        categories=checkpoint.categories,
+    )
+    validate_annotations(dataset)
+    with _progress("evaluating") as progress:
+        metrics = run(model, dataset, checkpoint.config, device, json_path, progress)
+    print_table(metrics, Console())
+    if json_path is not None:
+        click.echo(f"predictions: {json_path}")
+
+
+@cli.command()
+@click.argument("images", nargs=-1, required=True, type=FILE)
+@click.option("--weights", type=FILE, required=True, help="Checkpoint.")
+@click.option("--out", type=FILE, default=Path("predictions"), show_default=True)
+@click.option("--score", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option("--json", "json_path", type=FILE, help="Write the detections as COCO annotations.")
+@device_option
+def predict(
+    images: tuple[Path, ...],
+    weights: Path,
+    out: Path,
+    score: float,
+    json_path: Path | None,
+    device_name: str,
+) -> None:
+    """Draw the objects found in image files and folders of them."""
+    from detector.checkpoint import load_model
+    from detector.predict import predict as run
+
+    device = _device(device_name)
+    model, checkpoint = load_model(weights, device)
+    with _progress("predicting") as progress:
+        written = run(
+            model,
+            images,
+            out,
+            checkpoint.config.input,
+            checkpoint.categories,
+            device,
+            score_threshold=score,
+            json_path=json_path,
+            progress=progress,
+        )
+    for picture, objects in zip(written.pictures, written.objects, strict=True):
+        click.echo(f"{picture}: {objects} objects")
+    for error in written.unreadable:
+        click.echo(f"Error: {error}", err=True)
+    if written.unreadable:
+        sys.exit(1)
+
+
+@cli.command("check-data")
+@click.argument("data")
+def check_data(data: str) -> None:
+    """Read all images and annotations of DATA and list what is wrong."""
+    from detector.data import DataError, check_dataset, find_files, open_dataset
+
+    files = {split: find_files(data, split) for split in ("train", "val")}
+    splits = [split for split, found in files.items() if found is not None]
+    if not splits:
+        raise DataError(f"{data}: no annotations/instances_train.json nor instances_val.json")
+    if files["train"] == files["val"]:
+        splits = splits[:1]
+    errors = 0
+    for split in splits:
+        dataset = open_dataset(data, split)
+        problems = check_dataset(dataset)
+        for problem in problems:
+            click.echo(f"{problem.level}: {problem}")
+        found = sum(problem.level == "error" for problem in problems)
+        errors += found
+        click.echo(
+            f"{dataset.annotation_file}: {len(dataset)} images, {len(dataset.annotations)} "
+            f"annotations, {len(dataset.categories)} categories, {found} errors"
+        )
+    if errors:
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--out", type=FILE, help="Folder to write to.  [default: runs/nuclei_demo]")
+@device_option
+def demo(out: Path | None, device_name: str) -> None:
+    """Train on the embedded microscope images, in about three minutes on two cores."""
+    from detector.demo import free_folder, run_demo
+    from detector.train import Interrupted
+
+    try:
+        run_demo(out or free_folder(), _device(device_name))
+    except Interrupted as stop:
+        _say_how_to_resume(stop, device_name)
+
+
+def main() -> None:
+    cli(prog_name="python -m detector")
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise click.ClickException(f"device {name!r} cannot be used: {reason}") from None
+    return device
+
+
+def _say_how_to_resume(stop: Exception, device_name: str) -> None:
+    from detector.train import Interrupted
+
+    assert isinstance(stop, Interrupted)
+    arguments: list[str | Path] = ["train", "--resume", "--out", stop.folder.path]
+    if device_name != "auto":
+        arguments += ["--device", device_name]
+    click.echo(f"{stop}; continue with\n  {command_line(*arguments)}")
+    sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing elsewhere; yields what is called with (done, total)."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
