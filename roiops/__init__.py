@@ -4,6 +4,7 @@ from roiops import reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config
 from roiops.ops.fpn_levels import fpn_levels
+from roiops.ops.nms import batched_nms, nms
 from roiops.ops.roi_align import (
     multiscale_roi_align,
     multiscale_roi_align_backward,
@@ -15,10 +16,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "backends",
+    "batched_nms",
     "fpn_levels",
     "get_num_threads",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
+    "nms",
     "reference",
     "roi_align",
     "roi_align_backward",

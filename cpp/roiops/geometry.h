@@ -1,7 +1,8 @@
 // The geometry every backend shares: THE sampling rule of RoIAlign, and the overlap of two boxes.
 //
-// Included by files compiled without floating-point contraction only: a fused multiply-add would
-// move sample coordinates and flip IoU decisions between machines.
+// Included only by files compiled without floating-point contraction: a fused multiply-add would
+// move sample coordinates and flip IoU decisions between machines. Every function has internal
+// linkage, so that a *.isa.cpp file may use it too.
 #pragma once
 
 #include <cmath>
@@ -36,7 +37,7 @@ struct AxisSample {
 };
 
 template <class T>
-ROIOPS_HD inline RoiAxis<T> make_axis(T low, T high, T scale, bool aligned, int64_t bins,
+ROIOPS_INLINE RoiAxis<T> make_axis(T low, T high, T scale, bool aligned, int64_t bins,
                                       int64_t sampling_ratio) {
   const T offset = aligned ? T(0.5) : T(0);
   RoiAxis<T> axis;
@@ -58,7 +59,7 @@ struct SampleRange {
 };
 
 template <class T>
-ROIOPS_HD inline SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, int64_t size) {
+ROIOPS_INLINE SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, int64_t size) {
   const double grid = static_cast<double>(axis.grid);
   if (!(grid > 0)) return {0.0, 0};
   double first = 0.0, last = grid - 1.0;
@@ -75,7 +76,7 @@ ROIOPS_HD inline SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, 
 }
 
 template <class T>
-ROIOPS_HD inline AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, double index,
+ROIOPS_INLINE AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, double index,
                                            int64_t bins, int64_t size) {
   const T i = static_cast<T>(index) + T(0.5);
   T at = axis.start + static_cast<T>(p) * axis.bin + i * axis.bin / axis.grid;
@@ -105,7 +106,7 @@ ROIOPS_HD inline AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, do
 // which a box includes its last pixel, else 0. A union that is empty, overflows or is NaN (any
 // non-finite coordinate makes it so) gives 0.
 template <class T>
-ROIOPS_HD inline T box_iou(const T* a, const T* b, T one) {
+ROIOPS_INLINE T box_iou(const T* a, const T* b, T one) {
   const T left = a[0] > b[0] ? a[0] : b[0];
   const T top = a[1] > b[1] ? a[1] : b[1];
   const T right = a[2] < b[2] ? a[2] : b[2];

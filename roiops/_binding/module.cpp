@@ -5,6 +5,7 @@
 
 #include "roiops/fpn_levels.h"
 #include "roiops/isa.h"
+#include "roiops/nms.h"
 #include "roiops/parallel.h"
 #include "roiops/roi_align.h"
 #include "views.h"
@@ -73,6 +74,14 @@ PYBIND11_MODULE(_cpu, m) {
           roiops::roi_align_grad_rois(out, grad, args);
         });
 
+  m.def("nms", [](const py::object& keep, const py::object& boxes, const py::object& scores,
+                  const py::object& idxs, double iou_threshold, bool plus_one, int threads) {
+    const roiops::NmsArgs args{view(boxes), view(scores), view_or_none(idxs),
+                               iou_threshold, plus_one, threads};
+    const Array out = view(keep);
+    py::gil_scoped_release release;
+    return roiops::nms(out, args);
+  });
   m.def("fpn_levels", [](const py::object& levels, const py::object& boxes, int64_t min_level,
                          const std::vector<double>& thresholds, int threads) {
     const Array out = view(levels), in = view(boxes);
