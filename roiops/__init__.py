@@ -4,7 +4,9 @@ from roiops import reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config
 from roiops.ops.fpn_levels import fpn_levels
+from roiops.ops.grid_anchors import grid_anchors
 from roiops.ops.nms import batched_nms, nms
+from roiops.ops.paste_masks import paste_masks
 from roiops.ops.roi_align import (
     multiscale_roi_align,
     multiscale_roi_align_backward,
@@ -19,9 +21,11 @@ __all__ = [
     "batched_nms",
     "fpn_levels",
     "get_num_threads",
+    "grid_anchors",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
     "nms",
+    "paste_masks",
     "reference",
     "roi_align",
     "roi_align_backward",

@@ -3,10 +3,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "roiops/anchors.h"
 #include "roiops/fpn_levels.h"
 #include "roiops/isa.h"
 #include "roiops/nms.h"
 #include "roiops/parallel.h"
+#include "roiops/paste_masks.h"
 #include "roiops/roi_align.h"
 #include "views.h"
 
@@ -23,6 +25,18 @@ roiops::RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object
                                     int64_t sampling_ratio, bool aligned, bool max, int threads) {
   return {views(inputs), std::move(spatial_scales), view(rois), view_or_none(levels),
           sampling_ratio, aligned, max, threads};
+}
+
+// The Python layer has checked the names.
+roiops::AnchorConvention anchor_convention(const std::string& name) {
+  if (name == "detectron2") return roiops::AnchorConvention::detectron2;
+  if (name == "detectron") return roiops::AnchorConvention::detectron;
+  return roiops::AnchorConvention::torchvision;
+}
+
+roiops::PasteConvention paste_convention(const std::string& name) {
+  return name == "detectron2" ? roiops::PasteConvention::detectron2
+                              : roiops::PasteConvention::torchvision;
 }
 
 }  // namespace
@@ -87,5 +101,26 @@ PYBIND11_MODULE(_cpu, m) {
     const Array out = view(levels), in = view(boxes);
     py::gil_scoped_release release;
     roiops::fpn_levels(out, in, min_level, thresholds, threads);
+  });
+
+  m.def("grid_anchors", [](const py::object& anchors, int64_t height, int64_t width,
+                           double stride_y, double stride_x, std::vector<double> sizes,
+                           std::vector<double> aspect_ratios, const std::string& convention,
+                           int threads) {
+    const roiops::GridAnchorArgs args{height, width, stride_y, stride_x, std::move(sizes),
+                                      std::move(aspect_ratios), anchor_convention(convention),
+                                      threads};
+    const Array out = view(anchors);
+    py::gil_scoped_release release;
+    roiops::grid_anchors(out, args);
+  });
+  m.def("paste_masks", [](const py::object& pasted, const py::object& masks,
+                          const py::object& boxes, std::optional<double> threshold,
+                          int64_t padding, const std::string& convention, int threads) {
+    const roiops::PasteMasksArgs args{view(masks), view(boxes), threshold, padding,
+                                      paste_convention(convention), threads};
+    const Array out = view(pasted);
+    py::gil_scoped_release release;
+    roiops::paste_masks(out, args);
   });
 }

@@ -1,0 +1,107 @@
+"""Anchors on the grids of a feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from roiops import _check, _cpu
+from roiops._arrays import Array, namespace
+from roiops._operators import operator
+
+_CONVENTIONS = ("torchvision", "detectron2", "detectron")
+
+
+def grid_anchors(
+    feature_sizes: Sequence[tuple[int, int]],
+    strides: Sequence[float | tuple[float, float]],
+    sizes: Sequence[Sequence[float]],
+    aspect_ratios: Sequence[Sequence[float]],
+    *,
+    convention: str = "torchvision",
+    like: Array | None = None,
+) -> list[Array]:
+    """Anchors of every level: each cell's boxes of all sizes and shapes.
+
+    Args:
+        feature_sizes: (height, width) of each level's grid, in cells.
+        strides: image pixels per cell of each level, one number or (y, x).
+        sizes: of each level, square roots of the anchors' areas in pixels.
+        aspect_ratios: of each level, height / width.
+        convention: "torchvision" (centred at i * stride, rounded half to even, ratio-major),
+            "detectron2" (not rounded, size-major) or "detectron" (built from the box
+            (0, 0, stride - 1, stride - 1) in whole pixels, ratio-major).
+        like: the anchors get the kind, dtype and device of this array; None: NumPy float32.
+
+    Returns:
+        One (height * width * A, 4) array [x1, y1, x2, y2] per level, in image pixels, in the order
+        y, x, anchor.
+
+    Raises:
+        ValueError: lists of unequal length, sizes, ratios or strides that are not positive, an
+            unknown convention.
+        TypeError: ``like`` is no float32 or float64 array.
+
+    Source: Ren et al., "Faster R-CNN" (2015), section 3.1.1; the rounding of each implementation.
+
+    >>> import roiops
+    >>> roiops.grid_anchors([(1, 2)], [16], [(32,)], [(1.0,)])[0]
+    array([[-16., -16.,  16.,  16.],
+           [  0., -16.,  32.,  16.]], dtype=float32)
+    """
+    op = "grid_anchors"
+    like = np.empty(0, np.float32) if like is None else like
+    xp = namespace(op, like=like)
+    levels = len(feature_sizes)
+    for name, values in (
+        ("strides", strides), ("sizes", sizes), ("aspect_ratios", aspect_ratios),
+    ):  # fmt: skip
+        if len(values) != levels:
+            raise ValueError(
+                f"{op}: {name} must have one entry per level ({levels}); got {len(values)}"
+            )
+    _check.choice(op, "convention", convention, _CONVENTIONS)
+    anchors = []
+    for level in range(levels):
+        height, width = feature_sizes[level]
+        stride = strides[level]
+        stride_y, stride_x = stride if isinstance(stride, (list, tuple)) else (stride, stride)
+        anchors.append(
+            xp.call(
+                _GRID_ANCHORS,
+                like,
+                _check.whole(op, "feature_sizes", height, 0),
+                _check.whole(op, "feature_sizes", width, 0),
+                _check.number(op, "strides", stride_y, low=0),
+                _check.number(op, "strides", stride_x, low=0),
+                [_check.number(op, "sizes", s, low=0) for s in sizes[level]],
+                [_check.number(op, "aspect_ratios", r, low=0) for r in aspect_ratios[level]],
+                convention,
+            )
+        )
+    return anchors
+
+
+# fmt: off
+def _allocate(xp, like, height, width, stride_y, stride_x, sizes, aspect_ratios, convention):
+    _check.floating("grid_anchors", "like", xp, like)
+    shape = (height * width * len(sizes) * len(aspect_ratios), 4)
+    return xp.empty(shape, xp.dtype(like), like)
+
+
+def _compute(
+    xp, anchors, like, height, width, stride_y, stride_x, sizes, aspect_ratios, convention
+):
+    _cpu.grid_anchors(
+        xp.describe(anchors), height, width, stride_y, stride_x, sizes, aspect_ratios, convention,
+        xp.threads(),
+    )
+
+
+_GRID_ANCHORS = operator(
+    "grid_anchors",
+    "(Tensor like, SymInt height, SymInt width, float stride_y, float stride_x, float[] sizes, "
+    "float[] aspect_ratios, str convention) -> Tensor",
+    _allocate, _compute,
+)
