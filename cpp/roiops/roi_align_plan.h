@@ -1,0 +1,202 @@
+// From RoIs to stencils: which map each RoI reads, in what order, and its weights per bin.
+// Internal to the CPU kernels.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "roiops/channel_blocks.h"
+#include "roiops/check.h"
+#include "roiops/geometry.h"
+#include "roiops/parallel.h"
+#include "roiops/roi_align.h"
+
+namespace roiops {
+
+constexpr int64_t kChunk = 64;  // RoIs whose stencils share memory
+
+// The stencils of up to kChunk RoIs. Offsets instead of pointers while the vectors grow.
+template <class Acc>
+struct StencilChunk {
+  struct Axis {
+    int64_t ranges;  // first of this axis' bins in `ranges`
+    int32_t low, high;  // cells it touches: [low, high]; empty if low > high
+  };
+  std::vector<BinRange> ranges;
+  std::vector<Acc> weights, start_weights, end_weights;
+  std::vector<SampleTaps<Acc>> samples;
+  std::vector<Axis> axes;  // y, x of each RoI
+};
+
+template <class T>
+bool finite_roi(const T* roi, const RoiAxis<T>& y, const RoiAxis<T>& x) {
+  return std::isfinite(roi[0]) && std::isfinite(roi[1]) && std::isfinite(roi[2]) &&
+         std::isfinite(roi[3]) && std::isfinite(y.start) && std::isfinite(y.length) &&
+         std::isfinite(x.start) && std::isfinite(x.length);
+}
+
+template <class Acc>
+class Plan {
+ public:
+  Plan(const char* op, const RoiAlignArgs& args, int64_t bins_y, int64_t bins_x, bool gradients)
+      : args_(args), bins_y_(bins_y), bins_x_(bins_x), gradients_(gradients) {
+    const int64_t images = args.inputs[0].shape[0];
+    dispatch_float(args.rois.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      group_rois<T>(op, images);
+      const int64_t rois = args.rois.shape[0];
+      chunks_.resize((rois + kChunk - 1) / kChunk);
+      parallel_for(chunks_.size(), args.threads, [&] {
+        return [&](int64_t c) {
+          for (int64_t k = c * kChunk; k < std::min(rois, (c + 1) * kChunk); ++k)
+            add_roi<T>(chunks_[c], k);
+        };
+      });
+    });
+  }
+
+  // RoIs of one (level, image), in index order.
+  struct Group {
+    int64_t level, image;
+    const int64_t* rois;
+    int64_t count;
+  };
+  Group group(int64_t g) const {
+    return {g / images(), g % images(), order_.data() + begin_[g], begin_[g + 1] - begin_[g]};
+  }
+  int64_t groups() const { return static_cast<int64_t>(begin_.size()) - 1; }
+  int64_t images() const { return args_.inputs[0].shape[0]; }
+  int64_t level(int64_t k) const { return level_[k]; }
+  int64_t image(int64_t k) const { return image_[k]; }
+
+  RoiStencil<Acc> stencil(int64_t k) const {
+    const StencilChunk<Acc>& chunk = chunks_[k / kChunk];
+    const auto* axes = &chunk.axes[2 * (k % kChunk)];
+    return {axis(chunk, axes[0], bins_y_), axis(chunk, axes[1], bins_x_)};
+  }
+  // The part of the map an RoI reads or writes; no cells if none.
+  Patch patch(int64_t k) const {
+    const auto* axes = &chunks_[k / kChunk].axes[2 * (k % kChunk)];
+    if (axes[0].low > axes[0].high || axes[1].low > axes[1].high) return {0, 0, 0, 0};
+    return {axes[0].low, axes[1].low, axes[0].high - axes[0].low + 1,
+            axes[1].high - axes[1].low + 1};
+  }
+
+ private:
+  static AxisStencil<Acc> axis(const StencilChunk<Acc>& chunk,
+                               const typename StencilChunk<Acc>::Axis& a, int64_t bins) {
+    return {bins,
+            chunk.ranges.data() + a.ranges,
+            chunk.weights.data(),
+            chunk.start_weights.data(),
+            chunk.end_weights.data(),
+            chunk.samples.data()};
+  }
+
+  template <class T>
+  void group_rois(const char* op, int64_t images) {
+    const int64_t rois = args_.rois.shape[0], levels = args_.inputs.size();
+    level_.resize(rois);
+    image_.resize(rois);
+    begin_.assign(levels * images + 1, 0);
+    for (int64_t k = 0; k < rois; ++k) {
+      const T index = args_.rois.at<T>(k, 0);
+      if (!(index >= 0 && index < static_cast<T>(images) && index == std::floor(index)))
+        throw std::out_of_range(message(op, ": boxes[", k,
+                                        ", 0] (batch index) must be a whole number in [0, ", images,
+                                        "); got ", index));
+      image_[k] = static_cast<int64_t>(index);
+      level_[k] = args_.levels.data ? args_.levels.at<int64_t>(k) : 0;
+      if (level_[k] < 0 || level_[k] >= levels)
+        throw std::out_of_range(message(op, ": levels[", k, "] must be in [0, ", levels,
+                                        "); got ", level_[k]));
+      ++begin_[level_[k] * images + image_[k] + 1];
+    }
+    for (size_t g = 1; g < begin_.size(); ++g) begin_[g] += begin_[g - 1];
+    order_.resize(rois);
+    std::vector<int64_t> next(begin_.begin(), begin_.end() - 1);
+    for (int64_t k = 0; k < rois; ++k) order_[next[level_[k] * images + image_[k]]++] = k;
+  }
+
+  template <class T>
+  void add_roi(StencilChunk<Acc>& chunk, int64_t k) {
+    const Array& input = args_.inputs[level_[k]];
+    const T scale = static_cast<T>(args_.spatial_scales[level_[k]]);
+    const T roi[4] = {args_.rois.at<T>(k, 1), args_.rois.at<T>(k, 2), args_.rois.at<T>(k, 3),
+                      args_.rois.at<T>(k, 4)};
+    RoiAxis<T> y = make_axis(roi[1], roi[3], scale, args_.aligned, bins_y_, args_.sampling_ratio);
+    RoiAxis<T> x = make_axis(roi[0], roi[2], scale, args_.aligned, bins_x_, args_.sampling_ratio);
+    T inverse = T(1) / std::max(y.grid * x.grid, T(1));
+    if (!finite_roi(roi, y, x)) y.grid = x.grid = inverse = T(0);
+    // The mean's 1/n rides on the row weights. The maximum takes one sample: its weight is 1.
+    add_axis(chunk, y, bins_y_, input.shape[2], scale, args_.max ? T(1) : inverse);
+    add_axis(chunk, x, bins_x_, input.shape[3], scale, T(1));
+  }
+
+  template <class T>
+  void add_axis(StencilChunk<Acc>& chunk, const RoiAxis<T>& axis, int64_t bins, int64_t size,
+                T scale, T factor) {
+    typename StencilChunk<Acc>::Axis touched{static_cast<int64_t>(chunk.ranges.size()),
+                                             std::numeric_limits<int32_t>::max(), -1};
+    for (int64_t p = 0; p < bins; ++p) {
+      const SampleRange range = visited_samples(axis, p, size);
+      int32_t low = std::numeric_limits<int32_t>::max(), high = -1;
+      const int64_t begin = chunk.samples.size();
+      for (int64_t m = 0; m < range.count; ++m) {
+        const AxisSample<T> s =
+            sample_axis(axis, p, range.first + static_cast<double>(m), bins, size);
+        const T slope = s.sloped ? scale : T(0);
+        const T end = axis.clamped ? T(0) : s.position;
+        chunk.samples.push_back({s.low, s.high, static_cast<Acc>(s.weight_low),
+                                 static_cast<Acc>(s.weight_high),
+                                 static_cast<Acc>(slope * (T(1) - end)),
+                                 static_cast<Acc>(slope * end), s.valid});
+        if (!s.valid) continue;
+        low = std::min(low, s.low);
+        high = std::max(high, s.high);
+      }
+      touched.low = std::min(touched.low, low);
+      touched.high = std::max(touched.high, high);
+      if (args_.max)
+        chunk.ranges.push_back({0, static_cast<int32_t>(range.count), begin});
+      else
+        merge_samples(chunk, begin, low, high, static_cast<Acc>(factor));
+    }
+    chunk.axes.push_back(touched);
+  }
+
+  // Adds up a bin's samples to one weight per cell, and forgets them.
+  void merge_samples(StencilChunk<Acc>& chunk, int64_t begin, int32_t low, int32_t high,
+                     Acc factor) {
+    const int32_t cells = high < low ? 0 : high - low + 1;
+    const int64_t at = chunk.weights.size();
+    chunk.ranges.push_back({cells ? low : 0, cells, at});
+    chunk.weights.resize(at + cells, Acc(0));
+    if (gradients_) {
+      chunk.start_weights.resize(at + cells, Acc(0));
+      chunk.end_weights.resize(at + cells, Acc(0));
+    }
+    for (size_t i = begin; i < chunk.samples.size(); ++i) {
+      const SampleTaps<Acc>& s = chunk.samples[i];
+      if (!s.valid) continue;
+      chunk.weights[at + s.low - low] += factor * s.weight_low;
+      chunk.weights[at + s.high - low] += factor * s.weight_high;
+      if (!gradients_) continue;
+      chunk.start_weights[at + s.low - low] -= factor * s.slope_start;
+      chunk.start_weights[at + s.high - low] += factor * s.slope_start;
+      chunk.end_weights[at + s.low - low] -= factor * s.slope_end;
+      chunk.end_weights[at + s.high - low] += factor * s.slope_end;
+    }
+    chunk.samples.resize(begin);
+  }
+
+  const RoiAlignArgs& args_;
+  const int64_t bins_y_, bins_x_;
+  const bool gradients_;
+  std::vector<int64_t> level_, image_, order_, begin_;
+  std::vector<StencilChunk<Acc>> chunks_;
+};
+
+}  // namespace roiops
