@@ -3,22 +3,33 @@
 from roiops import reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config
+from roiops.ops.box_coding import (
+    decode_boxes,
+    decode_boxes_backward,
+    encode_boxes,
+    encode_boxes_backward,
+)
+from roiops.ops.clip_boxes import clip_boxes_to_image
 from roiops.ops.fpn_levels import fpn_levels
 from roiops.ops.grid_anchors import grid_anchors
-from roiops.ops.nms import batched_nms, nms
-from roiops.ops.paste_masks import paste_masks
-from roiops.ops.roi_align import (
+from roiops.ops.multiscale_roi_align import (
     multiscale_roi_align,
     multiscale_roi_align_backward,
-    roi_align,
-    roi_align_backward,
 )
+from roiops.ops.nms import batched_nms, nms
+from roiops.ops.paste_masks import paste_masks
+from roiops.ops.roi_align import roi_align, roi_align_backward
 
 __version__ = "0.1.0"
 
 __all__ = [
     "backends",
     "batched_nms",
+    "clip_boxes_to_image",
+    "decode_boxes",
+    "decode_boxes_backward",
+    "encode_boxes",
+    "encode_boxes_backward",
     "fpn_levels",
     "get_num_threads",
     "grid_anchors",

@@ -35,7 +35,7 @@ class Torch:
     name = "torch"
 
     def call(self, operator: _operators.Operator, *args: Any) -> Any:
-        return getattr(torch.ops.roiops, operator.name)(*args)
+        return _OVERLOADS[operator.name](*args)
 
     def empty(self, shape: Sequence[int], dtype: str, like: Tensor) -> Tensor:
         return torch.empty(shape, dtype=_NAMES[dtype], device=like.device)
@@ -62,6 +62,7 @@ class Torch:
 TORCH = Torch()
 
 _LIBRARY = torch.library.Library("roiops", "FRAGMENT")
+_OVERLOADS: dict[str, Any] = {}
 
 
 def _register(op: _operators.Operator) -> None:
@@ -74,6 +75,8 @@ def _register(op: _operators.Operator) -> None:
         torch.library.register_autograd(
             qualified, op.backward, setup_context=op.save, lib=_LIBRARY
         )
+    # The overload itself: looking it up by name in each call would cost as much as the kernel.
+    _OVERLOADS[op.name] = getattr(torch.ops.roiops, op.name).default
 
 
 for _op in _operators.OPERATORS.values():

@@ -1,0 +1,270 @@
+"""RoIAlign's operators as the compiled module and torch see them: always a list of maps, one of them
+for ``roi_align``, the pyramid for ``multiscale_roi_align``. Arguments are positional, in the order of
+the schemas at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from roiops import _check, _cpu
+from roiops._arrays import Array, Namespace
+from roiops._operators import operator
+
+_MAX_SAMPLING_RATIO = 4096
+
+
+def as_rois(op: str, xp: Namespace, boxes: Array | Sequence[Array], input: Array) -> Array:
+    """(K, 5) from either form of ``boxes``."""
+    if not isinstance(boxes, (list, tuple)):
+        return boxes
+    images = input.shape[0] if len(input.shape) == 4 else None
+    if images is not None and len(boxes) != images:
+        raise ValueError(
+            f"{op}: boxes must be a list of one (L, 4) array per image ({images}); "
+            f"got {len(boxes)}"
+        )
+    parts = []
+    for i, b in enumerate(boxes):
+        _check.shape(op, f"boxes[{i}]", "(L, 4)", b, len(b.shape) == 2 and b.shape[1] == 4)
+        _check.same_dtype(op, f"boxes[{i}]", xp, b, "boxes[0]", boxes[0])
+        parts.append(xp.concatenate([xp.full_like(b[:, :1], i), b], 1))
+    return xp.concatenate(parts, 0)
+
+
+def _check_maps(
+    op: str, xp: Namespace, inputs: Sequence[Array], rois: Array, levels: Array | None,
+    sampling_ratio: int, reduction: str,
+) -> None:  # fmt: skip
+    first = inputs[0]
+    for i, x in enumerate(inputs):
+        name = "input" if levels is None else f"inputs[{i}]"
+        _check.shape(op, name, "(N, C, H, W) with H, W > 0", x,
+                     len(x.shape) == 4 and x.shape[2] > 0 and x.shape[3] > 0)  # fmt: skip
+        _check.floating(op, name, xp, x)
+        if i:
+            _check.shape(op, name, f"({first.shape[0]}, {first.shape[1]}, H, W) like inputs[0]", x,
+                         tuple(x.shape[:2]) == tuple(first.shape[:2]))  # fmt: skip
+            _check.same_dtype(op, name, xp, x, "inputs[0]", first)
+    if not (len(rois.shape) == 2 and rois.shape[1] == 5):
+        raise ValueError(
+            f"{op}: boxes must have shape (K, 5) [batch_index, x1, y1, x2, y2] or be a list of "
+            f"(L, 4); got {tuple(rois.shape)}"
+        )
+    _check.floating(op, "boxes", xp, rois)
+    if levels is not None:
+        _check.shape(op, "levels", f"({rois.shape[0]},), one per box", levels,
+                     len(levels.shape) == 1 and levels.shape[0] == rois.shape[0])  # fmt: skip
+        _check.integer(op, "levels", xp, levels)
+    if sampling_ratio > _MAX_SAMPLING_RATIO:
+        raise ValueError(
+            f"{op}: sampling_ratio must be at most {_MAX_SAMPLING_RATIO}; got {sampling_ratio}"
+        )
+    _check.choice(op, "reduction", reduction, ("mean", "max"))
+
+
+def _check_grad_output(
+    op: str, xp: Namespace, grad_output: Array, input: Array, rois: Array
+) -> None:
+    _check.shape(
+        op, "grad_output", f"({rois.shape[0]}, {input.shape[1]}, height, width)", grad_output,
+        len(grad_output.shape) == 4
+        and tuple(grad_output.shape[:2]) == (rois.shape[0], input.shape[1]),
+    )  # fmt: skip
+    _check.same_dtype(op, "grad_output", xp, grad_output, "input", input)
+
+
+def _empty_like_map(xp: Namespace, shape: tuple[int, int, int, int], like: Array) -> Array:
+    """Uninitialised, in the memory format (NCHW or channels_last) of ``like``."""
+    n, c, h, w = shape
+    _, channels, rows, cols = like.shape
+    channel, row, cell = xp.strides(like)[1:]
+    if channel == 1 and channels > 1 and (cell > 1 or cols == 1) and (row > 1 or rows == 1):
+        return _channels_first(xp.empty((n, h, w, c), xp.dtype(like), like))
+    return xp.empty((n, c, h, w), xp.dtype(like), like)
+
+
+def _channels_first(x: Array) -> Array:
+    return x.swapaxes(2, 3).swapaxes(1, 2)
+
+
+def _describe(xp: Namespace, inputs: Sequence[Array], rois: Array, levels: Array | None) -> Any:
+    return (
+        [xp.describe(x) for x in inputs],
+        xp.describe(rois),
+        None if levels is None else xp.describe(levels),
+    )
+
+
+# fmt: off
+def _allocate(xp, inputs, rois, levels, height, width, scales, sampling_ratio, aligned, reduction):
+    _check_maps(_name(levels), xp, inputs, rois, levels, sampling_ratio, reduction)
+    return _empty_like_map(xp, (rois.shape[0], inputs[0].shape[1], height, width), inputs[0])
+
+
+def _compute(
+    xp, output, inputs, rois, levels, height, width, scales, sampling_ratio, aligned, reduction
+):
+    _cpu.roi_align_forward(
+        xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio, aligned,
+        reduction == "max", xp.threads(), [],
+    )
+
+
+def _allocate_directional(
+    xp, values, inputs, rois, levels, height, width, scales, sampling_ratio, aligned
+):
+    return _allocate(
+        xp, inputs, rois, levels, height, width, scales, sampling_ratio, aligned, "max"
+    )
+
+
+def _compute_directional(
+    xp, output, values, inputs, rois, levels, height, width, scales, sampling_ratio, aligned
+):
+    _cpu.roi_align_forward(
+        xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio, aligned,
+        True, xp.threads(), [xp.describe(v) for v in values],
+    )
+
+
+def _allocate_grad_inputs(
+    xp, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+):
+    op = _name(levels, "_backward")
+    _check_maps(op, xp, inputs, rois, levels, sampling_ratio, reduction)
+    _check_grad_output(op, xp, grad_output, inputs[0], rois)
+    return [_empty_like_map(xp, tuple(x.shape), x) for x in inputs]
+
+
+def _compute_grad_inputs(
+    xp, grad_inputs, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+):
+    _cpu.roi_align_grad_input(
+        [xp.describe(g) for g in grad_inputs], xp.describe(grad_output),
+        *_describe(xp, inputs, rois, levels), scales, sampling_ratio, aligned, reduction == "max",
+        xp.threads(),
+    )
+
+
+def _allocate_grad_rois(
+    xp, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+):
+    op = _name(levels, "_backward")
+    _check_maps(op, xp, inputs, rois, levels, sampling_ratio, reduction)
+    _check_grad_output(op, xp, grad_output, inputs[0], rois)
+    return xp.empty(tuple(rois.shape), xp.dtype(rois), rois)
+
+
+def _compute_grad_rois(
+    xp, grad_rois, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+):
+    _cpu.roi_align_grad_rois(
+        xp.describe(grad_rois), xp.describe(grad_output), *_describe(xp, inputs, rois, levels),
+        scales, sampling_ratio, aligned, reduction == "max", xp.threads(),
+    )
+
+
+# torch's autograd: ``save`` keeps what ``backward`` needs. Backward functions run under torch only.
+
+
+def _save_forward(ctx, inputs, output):
+    maps, rois, levels, height, width, *ctx.options = inputs
+    ctx.save_for_backward(rois, levels, *maps)
+
+
+def _backward(ctx, grad_output):
+    rois, levels, *maps = ctx.saved_tensors
+    args = (grad_output, maps, rois, levels, *ctx.options)
+    needs_maps = any(ctx.needs_input_grad[0])
+    grad_maps = _call(GRAD_INPUT, *args) if needs_maps else [None] * len(maps)
+    grad_rois = _call(GRAD_ROIS, *args) if ctx.needs_input_grad[1] else None
+    return grad_maps, grad_rois, *[None] * 7
+
+
+def _save_grad_input(ctx, inputs, output):
+    grad_output, maps, rois, levels, *ctx.options = inputs
+    ctx.size = grad_output.shape[2:]
+    ctx.save_for_backward(rois, levels, *maps)
+
+
+def _backward_grad_input(ctx, grads):
+    """The gradient of the input is linear in the output's gradient, and for the mean does not
+    depend on the input at all (for the maximum: almost everywhere)."""
+    _refuse_mixed(ctx.needs_input_grad[2])
+    rois, levels, *maps = ctx.saved_tensors
+    scales, sampling_ratio, aligned, reduction = ctx.options
+    if reduction == "mean":
+        result = _call(FORWARD, grads, rois, levels, *ctx.size, *ctx.options)
+    else:
+        result = _call(
+            _DIRECTIONAL, grads, maps, rois, levels, *ctx.size, scales, sampling_ratio, aligned
+        )
+    return result, [None] * len(maps), *[None] * 6
+
+
+def _save_directional(ctx, inputs, output):
+    values, maps, rois, levels, height, width, *ctx.options = inputs
+    ctx.save_for_backward(rois, levels, *maps)
+
+
+def _backward_directional(ctx, grad_output):
+    _refuse_mixed(ctx.needs_input_grad[2])
+    rois, levels, *maps = ctx.saved_tensors
+    grads = _call(GRAD_INPUT, grad_output, maps, rois, levels, *ctx.options, "max")
+    return grads, [None] * len(maps), *[None] * 7
+
+
+def _save_nothing(ctx, inputs, output):
+    pass
+
+
+def _backward_grad_rois(ctx, grads):
+    _refuse_mixed(True)
+
+
+def _refuse_mixed(asked):
+    if asked:
+        raise RuntimeError(
+            "roi_align: the second derivative through boxes is not implemented; detach the boxes "
+            "(boxes.detach()) where you differentiate twice"
+        )
+
+
+def _call(op, *args):
+    from roiops._torch import TORCH
+
+    return TORCH.call(op, *args)
+
+
+def _name(levels, suffix=""):
+    return ("roi_align" if levels is None else "multiscale_roi_align") + suffix
+
+
+_OPTIONS = "float[] spatial_scales, int sampling_ratio, bool aligned"
+FORWARD = operator(
+    "roi_align",
+    "(Tensor[] inputs, Tensor rois, Tensor? levels, SymInt height, SymInt width, "
+    f"{_OPTIONS}, str reduction) -> Tensor",
+    _allocate, _compute, _save_forward, _backward,
+)
+GRAD_INPUT = operator(
+    "roi_align_grad_input",
+    "(Tensor grad_output, Tensor[] inputs, Tensor rois, Tensor? levels, "
+    f"{_OPTIONS}, str reduction) -> Tensor[]",
+    _allocate_grad_inputs, _compute_grad_inputs, _save_grad_input, _backward_grad_input,
+)
+GRAD_ROIS = operator(
+    "roi_align_grad_rois",
+    "(Tensor grad_output, Tensor[] inputs, Tensor rois, Tensor? levels, "
+    f"{_OPTIONS}, str reduction) -> Tensor",
+    _allocate_grad_rois, _compute_grad_rois, _save_nothing, _backward_grad_rois,
+)
+# The derivative of the maximum in the direction ``values``: its second derivative needs it.
+_DIRECTIONAL = operator(
+    "roi_align_directional",
+    "(Tensor[] values, Tensor[] inputs, Tensor rois, Tensor? levels, SymInt height, SymInt width, "
+    f"{_OPTIONS}) -> Tensor",
+    _allocate_directional, _compute_directional, _save_directional, _backward_directional,
+)

@@ -1,0 +1,127 @@
+"""RoIAlign over the levels of a feature pyramid in one call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from roiops import _check
+from roiops._arrays import Array, Namespace, namespace
+from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, as_rois
+from roiops.ops.fpn_levels import fpn_levels
+
+
+def multiscale_roi_align(
+    inputs: Sequence[Array],
+    boxes: Array | Sequence[Array],
+    output_size: int | tuple[int, int],
+    spatial_scales: Sequence[float],
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+    *,
+    levels: Array | None = None,
+    canonical_scale: float = 224,
+    canonical_level: int = 4,
+    reduction: str = "mean",
+) -> Array:
+    """RoIAlign over the levels of a feature pyramid, in one call and one output.
+
+    Each box is pooled from one level, chosen by its size as in Feature Pyramid Networks.
+
+    Args:
+        inputs: L feature maps (N, C, H_l, W_l), finest first.
+        boxes, output_size, sampling_ratio, aligned, reduction: as in ``roi_align``.
+        spatial_scales: one per map, 1 / stride.
+        levels: (K,) int64 index into ``inputs`` for each box. None: ``fpn_levels(boxes, a, b) - a``
+            with a = -log2(spatial_scales[0]) and b = -log2(spatial_scales[-1]), rounded.
+        canonical_scale, canonical_level: see ``fpn_levels``.
+
+    Returns:
+        (K, C, height, width) in the order of the boxes.
+
+    Differentiable in ``inputs`` and ``boxes`` (which level is chosen counts as a constant).
+
+    Raises: as ``roi_align``; IndexError for a level outside [0, L).
+
+    Source: Lin et al., "Feature Pyramid Networks" (2017), equation 1; order and arithmetic as
+    torchvision.ops.MultiScaleRoIAlign.
+
+    >>> import numpy as np, roiops
+    >>> p2, p3 = np.ones((1, 1, 64, 64), np.float32), np.full((1, 1, 32, 32), 2, np.float32)
+    >>> boxes = np.array([[0, 8, 8, 40, 40], [0, 0, 0, 200, 200]], np.float32)
+    >>> roiops.multiscale_roi_align([p2, p3], boxes, 1, [1 / 4, 1 / 8], 2).ravel()
+    array([1., 2.], dtype=float32)
+    """
+    op = "multiscale_roi_align"
+    xp, rois, levels, scales = _arguments(
+        op, inputs, boxes, spatial_scales, levels, canonical_scale, canonical_level
+    )
+    height, width = _check.size_pair(op, "output_size", output_size)
+    return xp.call(
+        FORWARD,
+        list(inputs), rois, levels, height, width, scales, int(sampling_ratio), aligned, reduction,
+    )  # fmt: skip
+
+
+def multiscale_roi_align_backward(
+    grad_output: Array,
+    inputs: Sequence[Array],
+    boxes: Array | Sequence[Array],
+    spatial_scales: Sequence[float],
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+    *,
+    levels: Array | None = None,
+    canonical_scale: float = 224,
+    canonical_level: int = 4,
+    reduction: str = "mean",
+) -> tuple[list[Array], Array]:
+    """Gradients of ``multiscale_roi_align`` for those who work without autograd.
+
+    Returns ``grad_inputs``, a list like ``inputs``, and ``grad_rois`` (K, 5); see
+    ``roi_align_backward``.
+    """
+    op = "multiscale_roi_align_backward"
+    xp, rois, levels, scales = _arguments(
+        op, inputs, boxes, spatial_scales, levels, canonical_scale, canonical_level
+    )
+    namespace(op, inputs=inputs, grad_output=grad_output)
+    args = (
+        grad_output, list(inputs), rois, levels, scales, int(sampling_ratio), aligned, reduction,
+    )  # fmt: skip
+    return list(xp.call(GRAD_INPUT, *args)), xp.call(GRAD_ROIS, *args)
+
+
+def _arguments(
+    op: str,
+    inputs: Sequence[Array],
+    boxes: Array | Sequence[Array],
+    spatial_scales: Sequence[float],
+    levels: Array | None,
+    canonical_scale: float,
+    canonical_level: int,
+) -> tuple[Namespace, Array, Array, list[float]]:
+    if not isinstance(inputs, (list, tuple)) or not inputs:
+        raise TypeError(f"{op}: inputs must be a non-empty list of arrays; got {type(inputs)}")
+    xp = namespace(op, inputs=inputs, boxes=boxes, levels=levels)
+    scales = [_check.number(op, "spatial_scales", s, low=0) for s in spatial_scales]
+    if len(scales) != len(inputs):
+        raise ValueError(
+            f"{op}: spatial_scales must have one value per map ({len(inputs)}); got {len(scales)}"
+        )
+    rois = as_rois(op, xp, boxes, inputs[0])
+    if levels is None:
+        finest, coarsest = (-round(math.log2(s)) for s in (scales[0], scales[-1]))
+        if coarsest - finest != len(inputs) - 1:
+            raise ValueError(
+                f"{op}: spatial_scales must halve from map to map when levels is None; "
+                f"got {scales}"
+            )
+        levels = (
+            fpn_levels(
+                rois, finest, coarsest,
+                canonical_scale=canonical_scale, canonical_level=canonical_level,
+            )
+            - finest
+        )  # fmt: skip
+    return xp, rois, levels, scales
