@@ -119,9 +119,10 @@ def _problems_of_annotation(
     box = None
     try:
         box = read_box(annotation)
-        yield from map(error, _box_faults(box, height, width))
+        faults = list(_box_faults(box, height, width))
     except DataError as problem:
-        yield error(str(problem))
+        faults = [str(problem)]
+    yield from map(error, faults)
     try:
         rle = to_rle(annotation, height, width)
     except DataError as problem:
@@ -129,7 +130,7 @@ def _problems_of_annotation(
         return
     if coco_mask.area(rle) == 0:
         yield error("empty mask: the segmentation covers no pixel")
-    elif box is not None and not _overlap(box, tuple(coco_mask.toBbox(rle))):
+    elif box is not None and not faults and not _overlap(box, tuple(coco_mask.toBbox(rle))):
         yield error("the box and the mask do not overlap")
 
 

@@ -1,0 +1,180 @@
+"""Every kind of bad input is found and named, before training where that is possible."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from detector.data import check_dataset, open_dataset, validate_annotations
+from detector.data.check import LISTED
+from detector.data.errors import DataError
+
+NAN, INF = float("nan"), float("inf")
+GOOD = {"size": [24, 32], "counts": [100, 20, 24 * 32 - 120]}
+EMPTY = {"size": [24, 32], "counts": [24 * 32]}
+
+
+def _string(runs):
+    return coco_mask.frPyObjects(runs, *runs["size"])["counts"].decode()
+
+
+BAD_ANNOTATIONS = {
+    "unknown category": ({"category_id": 8}, "unknown category id 8"),
+    "category is no number": ({"category_id": [7]}, "unknown category"),
+    "missing image": ({"image_id": 5}, "image that is not in the list of images"),
+    "zero width": ({"bbox": [4, 6, 0, 8]}, "zero-area box"),
+    "zero height": ({"bbox": [4, 6, 10, 0]}, "zero-area box"),
+    "negative width": ({"bbox": [14, 6, -10, 8]}, "zero-area box"),
+    "vanishing in float32": ({"bbox": [4, 6, 1e-9, 8]}, "zero-area box"),
+    "box right of the image": ({"bbox": [40, 6, 10, 8]}, "box outside the image"),
+    "box left of the image": ({"bbox": [-20, 6, 10, 8]}, "box outside the image"),
+    "box sticking out below": ({"bbox": [4, 6, 10, 30]}, "box outside the image"),
+    "box of nan": ({"bbox": [4, NAN, 10, 8]}, "bbox must be finite"),
+    "infinite box": ({"bbox": [4, 6, INF, 8]}, "bbox must be finite"),
+    "box of three": ({"bbox": [4, 6, 10]}, "bbox must be four numbers"),
+    "no box": ({"bbox": None}, "bbox must be four numbers"),
+    "box of strings": ({"bbox": ["4", "6", "10", "8"]}, "bbox must be four numbers"),
+    "box beside its mask": ({"bbox": [20, 16, 8, 6]}, "box and the mask do not overlap"),
+    "area of nan": ({"area": NAN}, "area must be a finite number"),
+    "crowd of two": ({"iscrowd": 2}, "iscrowd must be 0 or 1"),
+    "no id": ({"id": None}, "no integer id"),
+    "no segmentation": ({"segmentation": None}, "segmentation must be polygons or RLE"),
+    "no polygon": ({"segmentation": []}, "at least one polygon"),
+    "polygon of two points": ({"segmentation": [[4, 6, 14, 14]]}, "at least three points"),
+    "polygon of odd length": ({"segmentation": [[4, 6, 14, 6, 14, 14, 4]]}, "a polygon must be"),
+    "polygon of points": ({"segmentation": [[[4, 6], [14, 6], [14, 14]]]}, "a polygon must be"),
+    "polygon of nan": ({"segmentation": [[4, 6, NAN, 6, 14, 14]]}, "a polygon must be finite"),
+    "infinite polygon": ({"segmentation": [[4, 6, INF, 6, 14, 14]]}, "a polygon must be finite"),
+    "huge polygon": ({"segmentation": [[4, 6, 1e8, 6, 14, 14]]}, "far outside the image"),
+    "polygon without area": ({"segmentation": [[4, 6, 4, 6, 4, 6]]}, "empty mask"),
+    "polygon outside": ({"segmentation": [[40, 6, 44, 6, 44, 14]]}, "empty mask"),
+    "RLE of another size": ({"segmentation": GOOD | {"size": [32, 24]}}, "RLE size must be"),
+    "RLE without size": ({"segmentation": {"counts": [768]}}, "RLE size must be"),
+    "RLE without counts": ({"segmentation": {"size": [24, 32]}}, "RLE counts must be"),
+    "RLE too short": ({"segmentation": GOOD | {"counts": [100, 20]}}, "sum 768"),
+    "RLE too long": ({"segmentation": GOOD | {"counts": [100, 900]}}, "sum 768"),
+    "RLE of negatives": ({"segmentation": GOOD | {"counts": [788, -20]}}, "non-negative"),
+    "RLE of fractions": ({"segmentation": GOOD | {"counts": [700.5, 67.5]}}, "integers"),
+    "empty RLE": ({"segmentation": EMPTY}, "empty mask"),
+    "empty compressed RLE": (
+        {"segmentation": EMPTY | {"counts": _string(EMPTY)}},
+        "empty mask",
+    ),
+    "compressed RLE too short": (
+        {"segmentation": GOOD | {"counts": _string(GOOD | {"counts": [100, 20]})}},
+        "RLE counts must be a string for 768 pixels",
+    ),
+    "compressed RLE too long": (
+        {"segmentation": GOOD | {"counts": _string(GOOD | {"counts": [100, 900]})}},
+        "RLE counts must be a string for 768 pixels",
+    ),
+    "compressed RLE of nothing": ({"segmentation": GOOD | {"counts": ""}}, "RLE counts must be"),
+    "compressed RLE of junk": ({"segmentation": GOOD | {"counts": "~~~!"}}, "RLE counts must be"),
+    "compressed RLE not ASCII": ({"segmentation": GOOD | {"counts": "né"}}, "RLE counts must be"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_ANNOTATIONS.values(), ids=BAD_ANNOTATIONS)
+def test_a_bad_annotation_is_found_and_named(change, message, make_dataset, square):
+    good = square | {"id": 12, "image_id": 2}
+    dataset = make_dataset([good, square | change], count=2)
+    problems = [p for p in check_dataset(dataset) if p.level == "error"]
+    assert [p.annotation_id for p in problems] == [change.get("id", 11)]
+    (problem,) = problems
+    assert message in problem.message
+    assert problem.image_id == change.get("image_id", 1)
+    assert problem.file_name == (
+        str(dataset.annotation_file) if "image_id" in change else "001.png"
+    )
+    with pytest.raises(DataError, match="1 problem:") as error:
+        validate_annotations(dataset)
+    assert str(problem) in str(error.value)
+    assert str(dataset.annotation_file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"annotations": []}, "there are no annotations at all"),
+        ({"images": [], "annotations": []}, "there are no images"),
+        ({"annotations": ["square"]}, "entry 0 of annotations must be an object"),
+        (
+            {"categories": [{"id": 7, "name": "date"}, {"id": 7, "name": "fig"}]},
+            "a category id occurs twice",
+        ),
+    ],
+)
+def test_a_bad_file_is_found_and_named(document, message, make_dataset):
+    dataset = make_dataset(**document)
+    with pytest.raises(DataError, match=message) as error:
+        validate_annotations(dataset)
+    assert str(dataset.annotation_file) in str(error.value)
+
+
+def test_ids_that_occur_twice(make_dataset, square):
+    entry = {"id": 1, "file_name": "001.png", "height": 24, "width": 32}
+    dataset = make_dataset([square, square], images=[entry, entry])
+    messages = [str(p) for p in check_dataset(dataset) if p.level == "error"]
+    assert messages == [
+        "001.png (image id 1): the image id occurs twice",
+        "001.png (image id 1, annotation id 11): the annotation id occurs twice",
+    ]
+
+
+def test_all_problems_are_listed_but_an_error_shows_only_the_first(make_dataset, square):
+    bad = [square | {"id": i, "category_id": 8} for i in range(1, LISTED + 4)]
+    dataset = make_dataset(bad)
+    assert len(check_dataset(dataset)) == LISTED + 3
+    with pytest.raises(DataError) as error:
+        validate_annotations(dataset)
+    assert f"{LISTED + 3} problems:" in str(error.value)
+    assert "and 3 more" in str(error.value)
+    assert str(error.value).count("unknown category") == LISTED
+
+
+def test_one_annotation_may_have_several_problems(make_dataset, square):
+    dataset = make_dataset([square | {"category_id": 8, "bbox": [0, 0, 0, 0]}])
+    assert len(check_dataset(dataset)) == 2
+
+
+def test_images_without_objects_are_a_note(make_dataset, square):
+    dataset = make_dataset([square], count=3)
+    (note,) = check_dataset(dataset)
+    assert note.level == "note"
+    assert "2 image(s) without objects" in note.message
+    assert "002.png, 003.png" in note.message
+    validate_annotations(dataset)
+
+
+def test_boxes_may_be_rounded_and_differ_from_masks(make_dataset, square):
+    rounded = square | {"bbox": [-0.5, 0, 33, 24.5]}
+    differing = square | {"id": 12, "bbox": [9, 11, 10, 8]}
+    assert check_dataset(make_dataset([rounded, differing])) == []
+
+
+def test_images_are_only_read_by_the_full_check(make_dataset):
+    dataset = make_dataset(count=4)
+    folder = dataset.image_dir
+    (folder / "001.png").unlink()
+    (folder / "002.png").write_bytes((folder / "002.png").read_bytes()[:200])
+    Image.fromarray(np.zeros((32, 24), np.uint8)).save(folder / "003.png")
+    validate_annotations(dataset)
+    errors = [str(p) for p in check_dataset(dataset) if p.level == "error"]
+    assert len(errors) == 3
+    for error, name, number, message in zip(
+        errors,
+        ("001.png", "002.png", "003.png"),
+        (1, 2, 3),
+        ("no such image file", "cannot read", "the annotation file says"),
+        strict=True,
+    ):
+        assert name in error
+        assert f"image id {number}" in error
+        assert message in error
+
+
+@pytest.mark.parametrize("name", ["coco", "fruits", "nuclei"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_real_data_has_no_problem(name, split, coco_data, fruits_data):
+    root = {"coco": f"coco:{coco_data}", "fruits": f"coco:{fruits_data}", "nuclei": "nuclei"}
+    assert check_dataset(open_dataset(root[name], split)) == []
