@@ -1,4 +1,4 @@
-"""Build entry: metadata is in pyproject.toml, the compiled module comes from CMakeLists.txt."""
+"""Build entry. Metadata is in pyproject.toml; the compiled module comes from CMakeLists.txt."""
 
 from scikit_build_core.setuptools.wrapper import setup
 

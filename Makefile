@@ -1,0 +1,56 @@
+# `make demo` and `make test` are all a stranger needs; the rest is for work on the code.
+# Each target prepares what it needs; nothing outside this folder (and pip's cache) is written.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-matrix wheel lint format build clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+
+# An environment is a folder with a stamp; it is made anew when what it is made of changes.
+DEMO := .venv
+TEST := .venv-test
+SETTINGS := pyproject.toml setup.py tools/environment.sh constraints/packages.txt
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: $(DEMO)/installed ## train a small Mask R-CNN on real images, evaluate it, draw a picture
+	@tools/build_core.sh $(DEMO)
+	$(DEMO)/bin/python -m detector demo
+
+test: build ## the whole test suite
+	$(TEST)/bin/python -m pytest tests
+
+test-all: build ## the whole test suite with many more random examples per property
+	$(TEST)/bin/python -m pytest tests --hypothesis-profile=long
+
+test-matrix: wheel $(TEST)/installed ## one wheel against NumPy alone, torch 2.13.0, torch 2.14.1
+	tools/test_matrix.sh $(PYTHON) numpy torch-2.13 torch-2.14
+
+wheel: ## one wheel, in dist/
+	tools/build_wheel.sh $(PYTHON)
+
+lint: build ## what CI checks besides the tests
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h')
+	$(TEST)/bin/mypy
+
+format: $(TEST)/installed ## rewrite Python and C++ in the one style
+	$(TEST)/bin/ruff check --fix .
+	$(TEST)/bin/ruff format .
+	$(TEST)/bin/clang-format -i $$(git ls-files '*.cpp' '*.h')
+
+build: $(TEST)/installed ## compile what changed in the core
+	@tools/build_core.sh $(TEST)
+
+clean: ## remove environments and everything built
+	rm -rf $(DEMO) .venv-* build dist *.egg-info roiops/_cpu*.so
+
+$(DEMO)/installed: $(SETTINGS) constraints/demo.txt
+	tools/environment.sh $(PYTHON) $(DEMO) constraints/demo.txt detector
+	@touch $@
+
+$(TEST)/installed: $(SETTINGS) constraints/test.txt
+	tools/environment.sh $(PYTHON) $(TEST) constraints/test.txt dev
+	@touch $@
