@@ -3,7 +3,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
+#include <optional>
+
 #include "roiops/anchors.h"
+#include "roiops/box_coding.h"
+#include "roiops/clip_boxes.h"
 #include "roiops/fpn_levels.h"
 #include "roiops/isa.h"
 #include "roiops/nms.h"
@@ -37,6 +42,14 @@ roiops::AnchorConvention anchor_convention(const std::string& name) {
 roiops::PasteConvention paste_convention(const std::string& name) {
   return name == "detectron2" ? roiops::PasteConvention::detectron2
                               : roiops::PasteConvention::torchvision;
+}
+
+roiops::DecodeOptions decode_options(const std::array<double, 4>& weights, double scale_clamp,
+                                     const std::optional<std::array<double, 2>>& clip_to,
+                                     bool plus_one, int threads) {
+  const bool clip = clip_to.has_value();
+  return {{weights, plus_one, threads}, scale_clamp, clip, clip ? (*clip_to)[0] : 0,
+          clip ? (*clip_to)[1] : 0};
 }
 
 }  // namespace
@@ -123,4 +136,56 @@ PYBIND11_MODULE(_cpu, m) {
     py::gil_scoped_release release;
     roiops::paste_masks(out, args);
   });
+
+  m.def("encode_boxes", [](const py::object& deltas, const py::object& reference_boxes,
+                           const py::object& proposals, const std::array<double, 4>& weights,
+                           bool plus_one, int threads) {
+    const Array out = view(deltas), to = view(reference_boxes), from = view(proposals);
+    py::gil_scoped_release release;
+    roiops::encode_boxes(out, to, from, {weights, plus_one, threads});
+  });
+  m.def("encode_boxes_backward",
+        [](const py::object& grad_reference_boxes, const py::object& grad_proposals,
+           const py::object& grad_deltas, const py::object& reference_boxes,
+           const py::object& proposals, const std::array<double, 4>& weights, bool plus_one,
+           int threads) {
+          const Array grad_to = view(grad_reference_boxes), grad_from = view(grad_proposals);
+          const Array grad = view(grad_deltas), to = view(reference_boxes), from = view(proposals);
+          py::gil_scoped_release release;
+          roiops::encode_boxes_backward(grad_to, grad_from, grad, to, from,
+                                        {weights, plus_one, threads});
+        });
+  m.def("decode_boxes",
+        [](const py::object& decoded, const py::object& deltas, const py::object& boxes,
+           const std::array<double, 4>& weights, double scale_clamp,
+           const std::optional<std::array<double, 2>>& clip_to, bool plus_one, int threads) {
+          const auto options = decode_options(weights, scale_clamp, clip_to, plus_one, threads);
+          const Array out = view(decoded), offsets = view(deltas), from = view(boxes);
+          py::gil_scoped_release release;
+          roiops::decode_boxes(out, offsets, from, options);
+        });
+  m.def("decode_boxes_backward",
+        [](const py::object& grad_deltas, const py::object& grad_boxes,
+           const py::object& grad_decoded, const py::object& deltas, const py::object& boxes,
+           const std::array<double, 4>& weights, double scale_clamp,
+           const std::optional<std::array<double, 2>>& clip_to, bool plus_one, int threads) {
+          const auto options = decode_options(weights, scale_clamp, clip_to, plus_one, threads);
+          const Array grad_offsets = view(grad_deltas), grad_from = view(grad_boxes);
+          const Array grad = view(grad_decoded), offsets = view(deltas), from = view(boxes);
+          py::gil_scoped_release release;
+          roiops::decode_boxes_backward(grad_offsets, grad_from, grad, offsets, from, options);
+        });
+  m.def("clip_boxes", [](const py::object& clipped, const py::object& boxes, double height,
+                         double width, int threads) {
+    const Array out = view(clipped), in = view(boxes);
+    py::gil_scoped_release release;
+    roiops::clip_boxes(out, in, {height, width}, threads);
+  });
+  m.def("clip_boxes_backward",
+        [](const py::object& grad_boxes, const py::object& grad_clipped, const py::object& boxes,
+           double height, double width, int threads) {
+          const Array out = view(grad_boxes), grad = view(grad_clipped), in = view(boxes);
+          py::gil_scoped_release release;
+          roiops::clip_boxes_backward(out, grad, in, {height, width}, threads);
+        });
 }

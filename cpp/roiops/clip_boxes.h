@@ -1,0 +1,21 @@
+// Boxes clamped to an image: x to [0, width], y to [0, height] (the far edge is `width`, not
+// `width - 1`, as in torchvision and detectron2). NaN stays NaN.
+//
+// boxes, clipped (N, 4) x1, y1, x2, y2; float32 or float64
+#pragma once
+
+#include "roiops/array.h"
+
+namespace roiops {
+
+struct ImageSize {
+  double height, width;
+};
+
+void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size, int threads);
+
+// The gradient passes where the coordinate lies in the image, its edges included.
+void clip_boxes_backward(const Array& grad_boxes, const Array& grad_clipped, const Array& boxes,
+                         ImageSize size, int threads);
+
+}  // namespace roiops
