@@ -50,9 +50,12 @@ def in_image(
     rles: list[dict[str, Any]] = []
     for start in range(0, len(boxes), step):
         chosen = slice(start, start + step)
-        rles += encode_masks(
-            roiops.paste_masks(found["masks"][chosen], boxes[chosen], image_size).numpy()
+        # torchvision's rule rounds boxes outwards to whole pixels: for objects of ten pixels even
+        # perfect masks then overlap the annotated ones by little more than 0.8.
+        pasted = roiops.paste_masks(
+            found["masks"][chosen], boxes[chosen], image_size, convention="detectron2"
         )
+        rles += encode_masks(pasted.numpy())
     return {
         "boxes": boxes.numpy(),
         "labels": found["labels"].numpy(),

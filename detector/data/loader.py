@@ -77,6 +77,7 @@ def evaluation_images(
         _EvaluationImages(dataset, config),
         batch_size=None,
         num_workers=num_workers,
+        collate_fn=_as_it_is,
         worker_init_fn=_ignore_interrupts,
         generator=torch.Generator().manual_seed(0),
     )
@@ -141,6 +142,11 @@ class _EvaluationImages(Dataset[Any]):
         except DataError as error:
             return error
         return prepare(image, self.config.input), image.shape[:2], record["id"]
+
+
+def _as_it_is(loaded: Any) -> Any:
+    """Instead of torch's default, which makes lists of tuples."""
+    return loaded
 
 
 def _ignore_interrupts(_worker: int) -> None:

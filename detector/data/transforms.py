@@ -116,8 +116,17 @@ def network_size(
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, pixel centres at half-integers, without smoothing: (C, H, W) -> (C, *size)."""
-    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
+    """Bilinear, pixel centres at half-integers, without smoothing: (C, H, W) -> (C, *size).
+
+    In one thread: the last bits depend on how torch splits the work, and a worker process, which
+    has one thread, must give what the training process would.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,16 @@ def extents(mask):
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
 
 
+@pytest.fixture
+def one_thread():
+    """The last bits of torch's resizing depend on the number of threads; ours has one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("size", [(480, 640), (640, 427), (300, 1200), (1080, 1920), (97, 61)])
 @pytest.mark.parametrize("edges", [(800, 1333), (64, 100)])
 def test_inputs_are_torchvisions_to_the_bit(size, edges):
@@ -71,6 +81,19 @@ def test_inputs_are_torchvisions_to_the_bit(size, edges):
     result = prepare(image, config)
     assert result.dtype == torch.float32
     assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_changes_no_bit(threads):
+    image = random_image(333, 427)
+    expected = prepare(image, RGB)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert torch.equal(prepare(image, RGB), expected)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_sides_are_rounded_down_as_the_reference_does():
