@@ -9,9 +9,11 @@ from roiops.ops.box_coding import (
     encode_boxes,
     encode_boxes_backward,
 )
+from roiops.ops.box_iou import box_iou, box_iou_backward
 from roiops.ops.clip_boxes import clip_boxes_to_image
 from roiops.ops.fpn_levels import fpn_levels
 from roiops.ops.grid_anchors import grid_anchors
+from roiops.ops.match_boxes import match_boxes
 from roiops.ops.multiscale_roi_align import (
     multiscale_roi_align,
     multiscale_roi_align_backward,
@@ -25,6 +27,8 @@ __version__ = "0.1.0"
 __all__ = [
     "backends",
     "batched_nms",
+    "box_iou",
+    "box_iou_backward",
     "clip_boxes_to_image",
     "decode_boxes",
     "decode_boxes_backward",
@@ -33,6 +37,7 @@ __all__ = [
     "fpn_levels",
     "get_num_threads",
     "grid_anchors",
+    "match_boxes",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
     "nms",

@@ -8,9 +8,11 @@
 
 #include "roiops/anchors.h"
 #include "roiops/box_coding.h"
+#include "roiops/box_iou.h"
 #include "roiops/clip_boxes.h"
 #include "roiops/fpn_levels.h"
 #include "roiops/isa.h"
+#include "roiops/match_boxes.h"
 #include "roiops/nms.h"
 #include "roiops/parallel.h"
 #include "roiops/paste_masks.h"
@@ -187,5 +189,32 @@ PYBIND11_MODULE(_cpu, m) {
           const Array out = view(grad_boxes), grad = view(grad_clipped), in = view(boxes);
           py::gil_scoped_release release;
           roiops::clip_boxes_backward(out, grad, in, {height, width}, threads);
+        });
+
+  m.def("box_iou", [](const py::object& iou, const py::object& boxes1, const py::object& boxes2,
+                      bool plus_one, int threads) {
+    const Array out = view(iou);
+    const roiops::BoxIouArgs args{view(boxes1), view(boxes2), plus_one, threads};
+    py::gil_scoped_release release;
+    roiops::box_iou(out, args);
+  });
+  m.def("box_iou_backward",
+        [](const py::object& grad_boxes1, const py::object& grad_boxes2,
+           const py::object& grad_iou, const py::object& boxes1, const py::object& boxes2,
+           bool plus_one, int threads) {
+          const Array grad1 = view(grad_boxes1), grad2 = view(grad_boxes2), grad = view(grad_iou);
+          const roiops::BoxIouArgs args{view(boxes1), view(boxes2), plus_one, threads};
+          py::gil_scoped_release release;
+          roiops::box_iou_backward(grad1, grad2, grad, args);
+        });
+  m.def("match_boxes",
+        [](const py::object& matched_idxs, const py::object& labels, const py::object& ious,
+           const py::sequence& targets, const py::sequence& boxes, double high, double low,
+           bool allow_low_quality, int threads) {
+          const Array indices = view(matched_idxs), marks = view(labels), overlaps = view(ious);
+          const roiops::MatchArgs args{views(targets), views(boxes),      high,
+                                       low,            allow_low_quality, threads};
+          py::gil_scoped_release release;
+          roiops::match_boxes(indices, marks, overlaps, args);
         });
 }

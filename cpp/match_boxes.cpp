@@ -1,0 +1,209 @@
+// Matching on the CPU. A task is a run of blocks of 256 boxes; targets that do not meet a block's
+// bounding box have IoU 0 with all of it and are skipped, which is most of the work when boxes come
+// in grid order. For the low-quality rule the first pass keeps each target's greatest IoU per
+// block, and the second looks again only into the blocks that hold the greatest of all.
+#include "roiops/match_boxes.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "roiops/check.h"
+#include "roiops/match_boxes_kernels.h"
+#include "roiops/parallel.h"
+
+namespace roiops {
+namespace {
+
+constexpr int64_t kBlocksPerTask = 8;
+
+const MatchKernels<float>& kernels(float) { return pick_match_boxes_float(); }
+const MatchKernels<double>& kernels(double) { return pick_match_boxes_double(); }
+
+// What one block's boxes span; NaN spans nothing.
+template <class T>
+struct Extent {
+  T x1, y1, x2, y2;
+  bool meets(const T* box) const {
+    return box[0] < x2 && box[2] > x1 && box[1] < y2 && box[3] > y1;
+  }
+};
+
+template <class T>
+Extent<T> load(MatchBlock<T>& block, const Array& boxes, int64_t begin, int64_t count) {
+  T* columns[4] = {block.x1, block.y1, block.x2, block.y2};
+  for (int c = 0; c < 4; ++c) {
+    const T* from = &boxes.at<T>(begin, c);
+    for (int64_t i = 0; i < count; ++i) columns[c][i] = from[i * boxes.stride[0]];
+    std::fill(columns[c] + count, columns[c] + kMatchBlock, std::numeric_limits<T>::quiet_NaN());
+  }
+  const T infinity = std::numeric_limits<T>::infinity();
+  Extent<T> extent{infinity, infinity, -infinity, -infinity};
+  for (int64_t i = 0; i < count; ++i) {
+    extent.x1 = block.x1[i] < extent.x1 ? block.x1[i] : extent.x1;
+    extent.y1 = block.y1[i] < extent.y1 ? block.y1[i] : extent.y1;
+    extent.x2 = block.x2[i] > extent.x2 ? block.x2[i] : extent.x2;
+    extent.y2 = block.y2[i] > extent.y2 ? block.y2[i] : extent.y2;
+  }
+  return extent;
+}
+
+// One image: its targets side by side, and where its results go.
+template <class T>
+struct Image {
+  std::vector<T> targets;
+  int64_t count;
+  int64_t* matched_idxs;
+  int8_t* labels;
+  T* ious;
+  std::vector<T> block_best;  // (blocks, count) for the low-quality rule
+  std::vector<T> best;        // (count)
+};
+
+template <class T>
+class Matcher {
+ public:
+  // `images` share `boxes`.
+  Matcher(const Array& boxes, std::vector<Image<T>>& images, const MatchArgs& args)
+      : boxes_(boxes),
+        images_(images),
+        args_(args),
+        blocks_((boxes.shape[0] + kMatchBlock - 1) / kMatchBlock) {}
+
+  void run() {
+    if (args_.allow_low_quality)
+      for (Image<T>& image : images_) image.block_best.assign(blocks_ * image.count, T(0));
+    each_block([&](int64_t b, MatchBlock<T>& block, const Extent<T>& extent) {
+      for (Image<T>& image : images_) match(image, b, block, extent);
+    });
+    if (!args_.allow_low_quality) return;
+    for (Image<T>& image : images_) {
+      image.best.assign(image.count, T(0));
+      for (int64_t i = 0; i < blocks_ * image.count; ++i)
+        image.best[i % image.count] = std::max(image.best[i % image.count], image.block_best[i]);
+    }
+    each_block([&](int64_t b, MatchBlock<T>& block, const Extent<T>&) {
+      for (Image<T>& image : images_) promote(image, b, block);
+    });
+  }
+
+ private:
+  template <class Body>
+  void each_block(const Body& body) {
+    parallel_ranges(blocks_, kBlocksPerTask, args_.threads, [&](int64_t begin, int64_t end) {
+      MatchBlock<T> block;
+      for (int64_t b = begin; b < end; ++b) {
+        const Extent<T> extent = load(block, boxes_, b * kMatchBlock, rows(b));
+        body(b, block, extent);
+      }
+    });
+  }
+
+  int64_t rows(int64_t b) const {
+    return std::min<int64_t>(kMatchBlock, boxes_.shape[0] - b * kMatchBlock);
+  }
+
+  void match(Image<T>& image, int64_t b, MatchBlock<T>& block, const Extent<T>& extent) {
+    std::fill_n(block.best, kMatchBlock, T(0));
+    std::fill_n(block.index, kMatchBlock, 0);
+    for (int64_t g = 0; g < image.count; ++g) {
+      const T* target = &image.targets[4 * g];
+      if (!extent.meets(target)) continue;
+      const T best = kernels(T()).update(block, target, g);
+      if (args_.allow_low_quality) image.block_best[b * image.count + g] = best;
+    }
+    const T high = static_cast<T>(args_.high), low = static_cast<T>(args_.low);
+    const int8_t between = image.count ? -1 : 0, positive = image.count ? 1 : 0;
+    const int64_t first = b * kMatchBlock;
+    for (int64_t i = 0; i < rows(b); ++i) {
+      image.matched_idxs[first + i] = block.index[i];
+      image.ious[first + i] = block.best[i];
+      image.labels[first + i] = block.best[i] >= high ? positive
+                                : block.best[i] < low ? int8_t{0}
+                                                      : between;
+    }
+  }
+
+  void promote(Image<T>& image, int64_t b, const MatchBlock<T>& block) {
+    int8_t ties[kMatchBlock] = {};
+    for (int64_t g = 0; g < image.count; ++g)
+      if (image.best[g] > 0 && image.block_best[b * image.count + g] == image.best[g])
+        kernels(T()).find_ties(ties, block, &image.targets[4 * g], image.best[g]);
+    for (int64_t i = 0; i < rows(b); ++i)
+      if (ties[i]) image.labels[b * kMatchBlock + i] = 1;
+  }
+
+  const Array& boxes_;
+  std::vector<Image<T>>& images_;
+  const MatchArgs& args_;
+  const int64_t blocks_;
+};
+
+template <class T>
+Image<T> make_image(const Array& targets) {
+  Image<T> image;
+  image.count = targets.shape[0];
+  for (int64_t g = 0; g < image.count; ++g)
+    for (int c = 0; c < 4; ++c) image.targets.push_back(targets.at<T>(g, c));
+  return image;
+}
+
+int64_t check(const Array& matched_idxs, const Array& labels, const Array& ious,
+              const MatchArgs& args) {
+  const char* op = "match_boxes";
+  const size_t images = args.targets.size();
+  if (images == 0 || (args.boxes.size() != 1 && args.boxes.size() != images))
+    throw std::invalid_argument(message(op,
+                                        ": boxes must be one array, or one per array of targets (",
+                                        images, "); got ", args.boxes.size()));
+  check_floating(op, "boxes", args.boxes[0]);
+  const DType dtype = args.boxes[0].dtype;
+  for (const Array& targets : args.targets) {
+    check_shape(op, "targets", targets, {-1, 4});
+    check_dtype(op, "targets", targets, dtype);
+    if (targets.shape[0] > std::numeric_limits<int32_t>::max())
+      throw std::invalid_argument("match_boxes: targets must be fewer than 2^31");
+  }
+  int64_t total = 0;
+  for (size_t i = 0; i < images; ++i) {
+    const Array& boxes = args.boxes[args.boxes.size() == 1 ? 0 : i];
+    check_shape(op, "boxes", boxes, {-1, 4});
+    check_dtype(op, "boxes", boxes, dtype);
+    total += boxes.shape[0];
+  }
+  for (const Array* out : {&matched_idxs, &labels, &ious}) {
+    check_shape(op, "an output", *out, {total});
+    if (total > 1 && out->stride[0] != 1)
+      throw std::invalid_argument("match_boxes: outputs must be contiguous");
+  }
+  check_dtype(op, "matched_idxs", matched_idxs, DType::int64);
+  check_dtype(op, "labels", labels, DType::int8);
+  check_dtype(op, "ious", ious, dtype);
+  return total;
+}
+
+}  // namespace
+
+void match_boxes(const Array& matched_idxs, const Array& labels, const Array& ious,
+                 const MatchArgs& args) {
+  if (check(matched_idxs, labels, ious, args) == 0) return;
+  const bool shared = args.boxes.size() == 1;
+  dispatch_float(ious.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    std::vector<Image<T>> images;
+    int64_t begin = 0;
+    for (size_t i = 0; i < args.targets.size(); ++i) {
+      const Array& boxes = args.boxes[shared ? 0 : i];
+      images.push_back(make_image<T>(args.targets[i]));
+      images.back().matched_idxs = matched_idxs.at<int64_t>() + begin;
+      images.back().labels = labels.at<int8_t>() + begin;
+      images.back().ious = ious.at<T>() + begin;
+      begin += boxes.shape[0];
+      if (shared) continue;
+      Matcher<T>(boxes, images, args).run();
+      images.clear();
+    }
+    if (shared) Matcher<T>(args.boxes[0], images, args).run();
+  });
+}
+
+}  // namespace roiops

@@ -1,0 +1,42 @@
+// The inner loops of matching: a block of boxes against one target.
+#pragma once
+
+#include <cstdint>
+
+#include "roiops/config.h"
+#include "roiops/isa.h"
+
+namespace roiops {
+
+constexpr int kMatchBlock = 256;
+
+template <class T>
+struct MatchIndex {  // an integer as wide as T, so that both fill registers alike
+  using type = int32_t;
+};
+template <>
+struct MatchIndex<double> {
+  using type = int64_t;
+};
+
+// Neighbouring boxes, one array per coordinate, the rest filled with NaN (whose IoU is 0), and
+// their best target so far.
+template <class T>
+struct MatchBlock {
+  T x1[kMatchBlock], y1[kMatchBlock], x2[kMatchBlock], y2[kMatchBlock];
+  T best[kMatchBlock];
+  typename MatchIndex<T>::type index[kMatchBlock];
+};
+
+template <class T>
+struct MatchKernels {
+  // Matches `target` with the block; the greatest IoU of the target in it.
+  T (*update)(MatchBlock<T>& block, const T* target, typename MatchIndex<T>::type index);
+  // ties[i] |= IoU of box i with the target equals `iou`.
+  void (*find_ties)(int8_t* ties, const MatchBlock<T>& block, const T* target, T iou);
+};
+
+ROIOPS_DECLARE_KERNELS(MatchKernels<float>, match_boxes_float)
+ROIOPS_DECLARE_KERNELS(MatchKernels<double>, match_boxes_double)
+
+}  // namespace roiops
