@@ -1,0 +1,176 @@
+"""The compiled module: one function per kernel of the core.
+
+Everything is positional. Outputs come first and are allocated by the caller; arguments have been
+checked by roiops.ops. ``max`` chooses the maximum instead of the mean.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Described = np.ndarray | tuple[int, str, Sequence[int], Sequence[int]]
+"""A NumPy array, or (address, dtype name, shape, strides in elements) of another library's."""
+
+def num_threads() -> int: ...
+def set_num_threads(threads: int, /) -> None: ...
+def active_isa() -> str: ...
+def roi_align_forward(
+    output: Described,
+    inputs: Sequence[Described],
+    rois: Described,
+    levels: Described | None,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    max: bool,
+    threads: int,
+    values: Sequence[Described],
+    /,
+) -> None: ...
+def roi_align_grad_input(
+    grad_inputs: Sequence[Described],
+    grad_output: Described,
+    inputs: Sequence[Described],
+    rois: Described,
+    levels: Described | None,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    max: bool,
+    threads: int,
+    /,
+) -> None: ...
+def roi_align_grad_rois(
+    grad_rois: Described,
+    grad_output: Described,
+    inputs: Sequence[Described],
+    rois: Described,
+    levels: Described | None,
+    scales: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    max: bool,
+    threads: int,
+    /,
+) -> None: ...
+def nms(
+    keep: Described,
+    boxes: Described,
+    scores: Described,
+    idxs: Described | None,
+    iou_threshold: float,
+    plus_one: bool,
+    threads: int,
+    /,
+) -> int: ...
+def fpn_levels(
+    levels: Described,
+    boxes: Described,
+    min_level: int,
+    thresholds: Sequence[float],
+    threads: int,
+    /,
+) -> None: ...
+def grid_anchors(
+    anchors: Described,
+    height: int,
+    width: int,
+    stride_y: float,
+    stride_x: float,
+    sizes: Sequence[float],
+    aspect_ratios: Sequence[float],
+    convention: str,
+    threads: int,
+    /,
+) -> None: ...
+def paste_masks(
+    pasted: Described,
+    masks: Described,
+    boxes: Described,
+    threshold: float | None,
+    padding: int,
+    convention: str,
+    threads: int,
+    /,
+) -> None: ...
+def encode_boxes(
+    deltas: Described,
+    reference_boxes: Described,
+    proposals: Described,
+    weights: Sequence[float],
+    plus_one: bool,
+    threads: int,
+    /,
+) -> None: ...
+def encode_boxes_backward(
+    grad_reference_boxes: Described,
+    grad_proposals: Described,
+    grad_deltas: Described,
+    reference_boxes: Described,
+    proposals: Described,
+    weights: Sequence[float],
+    plus_one: bool,
+    threads: int,
+    /,
+) -> None: ...
+def decode_boxes(
+    decoded: Described,
+    deltas: Described,
+    boxes: Described,
+    weights: Sequence[float],
+    scale_clamp: float,
+    clip_to: Sequence[float] | None,
+    plus_one: bool,
+    threads: int,
+    /,
+) -> None: ...
+def decode_boxes_backward(
+    grad_deltas: Described,
+    grad_boxes: Described,
+    grad_decoded: Described,
+    deltas: Described,
+    boxes: Described,
+    weights: Sequence[float],
+    scale_clamp: float,
+    clip_to: Sequence[float] | None,
+    plus_one: bool,
+    threads: int,
+    /,
+) -> None: ...
+def clip_boxes(
+    clipped: Described, boxes: Described, height: float, width: float, threads: int, /
+) -> None: ...
+def clip_boxes_backward(
+    grad_boxes: Described,
+    grad_clipped: Described,
+    boxes: Described,
+    height: float,
+    width: float,
+    threads: int,
+    /,
+) -> None: ...
+def box_iou(
+    iou: Described, boxes1: Described, boxes2: Described, plus_one: bool, threads: int, /
+) -> None: ...
+def box_iou_backward(
+    grad_boxes1: Described,
+    grad_boxes2: Described,
+    grad_iou: Described,
+    boxes1: Described,
+    boxes2: Described,
+    plus_one: bool,
+    threads: int,
+    /,
+) -> None: ...
+def match_boxes(
+    matched_idxs: Described,
+    labels: Described,
+    ious: Described,
+    targets: Sequence[Described],
+    boxes: Sequence[Described],
+    high: float,
+    low: float,
+    allow_low_quality: bool,
+    threads: int,
+    /,
+) -> None: ...
