@@ -1,4 +1,4 @@
-"""The public functions have types, and the stub of the compiled module says what the binding says."""
+"""Public functions are typed, and the stub of the compiled module says what the binding says."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def match_boxes(
     several, shared = isinstance(targets, (list, tuple)), not isinstance(boxes, (list, tuple))
     if not (several or shared):
         raise TypeError(f"{op}: boxes must be one array when targets is one; got {type(boxes)}")
-    target_list = list(targets) if several else [targets]
-    box_list = [boxes] if shared else list(boxes)
+    target_list: list[Array] = list(targets) if several else [targets]
+    box_list: list[Array] = [boxes] if shared else list(boxes)
     if not target_list or (not shared and len(box_list) != len(target_list)):
         raise ValueError(
             f"{op}: targets and boxes must be lists of equal length, at least 1; "
@@ -70,12 +70,13 @@ def match_boxes(
     if not several:
         return matches
     if shared:
-        return tuple(x.reshape(len(target_list), boxes.shape[0]) for x in matches)
+        return tuple(x.reshape(len(target_list), box_list[0].shape[0]) for x in matches)
     per_image, begin = [], 0
     for b in box_list:
         per_image.append([x[begin : begin + b.shape[0]] for x in matches])
         begin += b.shape[0]
-    return tuple(list(results) for results in zip(*per_image, strict=True))
+    matched_idxs, labels, ious = (list(results) for results in zip(*per_image, strict=True))
+    return matched_idxs, labels, ious
 
 
 # fmt: off

@@ -30,6 +30,7 @@ def match_boxes(
     a list of boxes each result is a list.
     """
     if isinstance(targets, np.ndarray):
+        assert isinstance(boxes, np.ndarray)
         return match_one_image(targets, boxes, high, low, allow_low_quality)
     shared = isinstance(boxes, np.ndarray)
     per_image = [boxes] * len(targets) if shared else boxes

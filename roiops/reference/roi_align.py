@@ -158,8 +158,8 @@ def multiscale_roi_align(
         else:
             for ph in range(size[0]):
                 for pw in range(size[1]):
-                    y, x = bin_samples(region.y, ph), bin_samples(region.x, pw)
-                    out[k, :, ph, pw] = bin_maximum(image, y, x)[0]
+                    rows, cols = bin_samples(region.y, ph), bin_samples(region.x, pw)
+                    out[k, :, ph, pw] = bin_maximum(image, rows, cols)[0]
     return out.astype(inputs[0].dtype)
 
 
@@ -310,7 +310,8 @@ def roi_align_backward(
 
 
 def as_pair(output_size: int | tuple[int, int]) -> tuple[int, int]:
-    return (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    height, width = (output_size,) * 2 if isinstance(output_size, int) else output_size
+    return height, width
 
 
 def assigned_levels(
