@@ -171,7 +171,7 @@ void paste_masks(const Array& out, const PasteMasksArgs& args) {
   check_shape(op, "boxes", args.boxes, {n, 4});
   check_shape(op, "out", out, {n, -1, -1});
   check_dtype(op, "out", out, args.threshold ? DType::uint8 : args.masks.dtype);
-  if (args.masks.shape[1] < 1 || args.padding < 0 || (out.shape[2] > 1 && out.stride[2] != 1))
+  if (args.masks.shape[1] < 1 || args.padding < 0 || (n > 0 && out.shape[2] > 1 && out.stride[2] != 1))
     throw std::invalid_argument(
         message(op, ": masks must have cells, padding be at least 0, and out have whole rows"));
   dispatch_float(args.masks.dtype, [&](auto zero) {

@@ -128,22 +128,29 @@ class Plan {
                       args_.rois.at<T>(k, 4)};
     RoiAxis<T> y = make_axis(roi[1], roi[3], scale, args_.aligned, bins_y_, args_.sampling_ratio);
     RoiAxis<T> x = make_axis(roi[0], roi[2], scale, args_.aligned, bins_x_, args_.sampling_ratio);
-    T inverse = T(1) / std::max(y.grid * x.grid, T(1));
-    if (!finite_roi(roi, y, x)) y.grid = x.grid = inverse = T(0);
+    // In double: float64 features under float32 boxes are still averaged to full precision.
+    double inverse = 1.0 / std::max(static_cast<double>(y.grid) * x.grid, 1.0);
+    if (!finite_roi(roi, y, x)) {
+      y.grid = x.grid = T(0);
+      inverse = 0.0;
+    }
     // The mean's 1/n rides on the row weights. The maximum takes one sample: its weight is 1.
-    add_axis(chunk, y, bins_y_, input.shape[2], scale, args_.max ? T(1) : inverse);
-    add_axis(chunk, x, bins_x_, input.shape[3], scale, T(1));
+    add_axis(chunk, y, bins_y_, input.shape[2], scale, static_cast<Acc>(args_.max ? 1.0 : inverse));
+    add_axis(chunk, x, bins_x_, input.shape[3], scale, Acc(1));
   }
 
   template <class T>
   void add_axis(StencilChunk<Acc>& chunk, const RoiAxis<T>& axis, int64_t bins, int64_t size,
-                T scale, T factor) {
+                T scale, Acc factor) {
     typename StencilChunk<Acc>::Axis touched{static_cast<int64_t>(chunk.ranges.size()),
                                              std::numeric_limits<int32_t>::max(), -1};
     for (int64_t p = 0; p < bins; ++p) {
       const SampleRange range = visited_samples(axis, p, size);
       int32_t low = std::numeric_limits<int32_t>::max(), high = -1;
       const int64_t begin = chunk.samples.size();
+      // The maximum must know that samples were skipped: each of them is worth 0.
+      const SampleTaps<Acc> outside{};
+      if (args_.max && range.first > 0) chunk.samples.push_back(outside);
       for (int64_t m = 0; m < range.count; ++m) {
         const AxisSample<T> s =
             sample_axis(axis, p, range.first + static_cast<double>(m), bins, size);
@@ -159,10 +166,13 @@ class Plan {
       }
       touched.low = std::min(touched.low, low);
       touched.high = std::max(touched.high, high);
-      if (args_.max)
-        chunk.ranges.push_back({0, static_cast<int32_t>(range.count), begin});
-      else
-        merge_samples(chunk, begin, low, high, static_cast<Acc>(factor));
+      if (!args_.max) {
+        merge_samples(chunk, begin, low, high, factor);
+        continue;
+      }
+      if (range.first + static_cast<double>(range.count) < axis.grid)
+        chunk.samples.push_back(outside);
+      chunk.ranges.push_back({0, static_cast<int32_t>(chunk.samples.size() - begin), begin});
     }
     chunk.axes.push_back(touched);
   }
