@@ -142,6 +142,24 @@ def test_crowds_are_neither_required_nor_wrong(coco_data):
     assert average_precision(dataset, results + extra)["segm"]["AP"] < 99.5
 
 
+def test_the_size_of_a_mask_is_not_that_of_its_box(fruits_data):
+    dataset = open_dataset(f"coco:{fruits_data}", "val")
+    sample = dataset[0]
+    thin = np.zeros((1, *sample.image.shape[:2]), np.uint8)
+    thin[0, 10:210, 10:14] = thin[0, 206:210, 10:210] = 1
+    wrong = {
+        "boxes": np.array([[10, 10, 210, 210]], np.float32),
+        "labels": sample.labels[:1],
+        "scores": np.ones(1, np.float32),
+        "masks": encode_masks(thin),
+    }
+    extra = to_coco(wrong, sample.image_id, dataset.categories)
+    metrics = average_precision(dataset, perfect_results(dataset) + extra)
+    # 1584 pixels: a wrong mask of medium size, in a wrong box that is large.
+    assert metrics["segm"]["APm"] < 99
+    assert metrics["bbox"]["APm"] == pytest.approx(100)
+
+
 def test_the_results_file_is_cocos(real, tmp_path):
     path = tmp_path / "results.json"
     metrics = evaluate(Oracle(real), real, CONFIG, "cpu", path)
