@@ -266,17 +266,9 @@ class TrainConfig:
     """0: evaluate only at the end, and only if the data has a validation part."""
 
     def __post_init__(self) -> None:
-        if self.schedule == "steps":
-            _require(
-                list(self.steps) == sorted(set(self.steps)),
-                f"steps must increase; got {self.steps}",
-            )
-        else:
-            _require(
-                self.warmup_iterations < self.iterations,
-                f"warmup_iterations must be smaller than iterations; got {self.warmup_iterations} "
-                f"and {self.iterations}",
-            )
+        _require(
+            list(self.steps) == sorted(set(self.steps)), f"steps must increase; got {self.steps}"
+        )
 
 
 @dataclass(frozen=True)

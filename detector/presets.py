@@ -55,8 +55,9 @@ NUCLEI_DEMO = Config(
             norm="bn",
             frozen_stages=0,
         ),
-        fpn=FpnConfig(channels=32, extra_levels=0),
-        anchors=AnchorConfig(sizes=((16,), (32,), (64,), (128,))),
+        fpn=FpnConfig(channels=32),
+        # The top level is for the largest nuclei: without it they are found in halves.
+        anchors=AnchorConfig(sizes=((16,), (32,), (64,), (128,), (256,))),
         rpn=RpnConfig(
             train_pre_nms_top_n=500,
             train_post_nms_top_n=200,
@@ -64,11 +65,11 @@ NUCLEI_DEMO = Config(
             test_post_nms_top_n=300,
         ),
         pooling=PoolingConfig(canonical_scale=96),
-        box_head=BoxHeadConfig(fc=(128,), rois_per_image=48, positive_fraction=0.5),
+        box_head=BoxHeadConfig(fc=(128,), rois_per_image=80, positive_fraction=0.3),
         mask_head=MaskHeadConfig(pool_size=10, convs=(32, 32), deconv=32),
     ),
     train=TrainConfig(
-        iterations=800,
+        iterations=1000,
         batch_size=2,
         optimizer="adamw",
         learning_rate=1.5e-3,
@@ -78,6 +79,7 @@ NUCLEI_DEMO = Config(
         final_factor=0.02,
         warmup_iterations=50,
         clip_norm=5.0,
+        workers=1,
         checkpoint_every=200,
     ),
 )
@@ -88,11 +90,6 @@ PHOTOS_SMALL = replace(
     data="",
     input=InputConfig(short_edge=(320,), max_edge=512),
     augment=AugmentConfig(scale_jitter=1.25, gamma=1.2, brightness=0.2),
-    model=replace(
-        NUCLEI_DEMO.model,
-        fpn=FpnConfig(channels=32, extra_levels=1),
-        anchors=AnchorConfig(sizes=((16,), (32,), (64,), (128,), (256,))),
-    ),
     train=replace(NUCLEI_DEMO.train, iterations=2000, batch_size=4),
 )
 """Colour photographs with the small network: a start for one's own data without a GPU."""

@@ -1,0 +1,186 @@
+"""The model: shapes, gradients, sampling, and that it learns."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+from tiny import SIDE, tiny_config, write_discs
+
+from detector.backbones.resnet import ResNet
+from detector.config import BackboneConfig, update
+from detector.data import open_dataset
+from detector.data.transforms import augment
+from detector.mask_rcnn import build_model, pad_images
+from detector.predict import detect
+from detector.presets import PRESETS
+from detector.sampler import sample_balanced
+from detector.schedule import build_optimizer
+from detector.visualize import annotated
+
+
+def model_for(config, classes=2):
+    torch.manual_seed(0)
+    return build_model(update(config, {"model": {"num_classes": classes}}))
+
+
+def example(channels=3, objects=3, height=96, width=128):
+    generator = torch.Generator().manual_seed(objects)
+    image = torch.randn(channels, height, width, generator=generator)
+    corners = torch.rand(objects, 2, generator=generator) * torch.tensor([width - 40, height - 40])
+    boxes = torch.cat([corners, corners + 30], 1)
+    masks = torch.zeros(objects, height, width, dtype=torch.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
+        mask[y1:y2, x1:x2] = 1
+    labels = torch.ones(objects, dtype=torch.int64)
+    return image, {"boxes": boxes, "labels": labels, "masks": masks}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_named_configuration_trains_a_step_and_detects(name):
+    # Fewer regions than usual: their number changes the time of this test and nothing else.
+    config = update(PRESETS[name], {"model": {"box_head": {"rois_per_image": 16}}})
+    model = model_for(config, classes=3)
+    channels = len(config.input.mean)
+    # Two sizes, the second without objects.
+    first, second = example(channels), example(channels, objects=0, height=64)
+    losses = model([first[0], second[0]], [first[1], second[1]])
+    assert set(losses) == {"rpn_objectness", "rpn_box", "box_class", "box_deltas", "mask"}
+    assert all(math.isfinite(loss.item()) for loss in losses.values())
+    sum(losses.values()).backward()
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    moved = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert moved == trained
+    frozen = config.model.backbone.frozen_stages
+    assert ("backbone.stem.conv.weight" in trained or "backbone.stem.conv1.weight" in trained) == (
+        frozen < 1
+    )
+
+    model.eval()
+    with torch.no_grad():
+        detections = model([first[0], second[0]])
+    for found, (image, _) in zip(detections, (first, second), strict=True):
+        boxes, scores = found["boxes"], found["scores"]
+        assert len(boxes) <= config.model.box_head.max_detections
+        assert (boxes[:, 0::2] >= 0).all()
+        assert (boxes[:, 0::2] <= image.shape[2]).all()
+        assert (boxes[:, 1::2] >= 0).all()
+        assert (boxes[:, 1::2] <= image.shape[1]).all()
+        assert (scores > config.model.box_head.score_threshold).all()
+        assert (scores.diff() <= 0).all()
+        assert ((found["labels"] >= 1) & (found["labels"] <= 3)).all()
+        side = 2 * config.model.mask_head.pool_size
+        assert found["masks"].shape == (len(boxes), side, side)
+        assert ((found["masks"] >= 0) & (found["masks"] <= 1)).all()
+
+
+def test_images_without_objects_are_negatives():
+    model = model_for(tiny_config())
+    image, target = example(objects=0)
+    losses = model([image], [target])
+    sum(losses.values()).backward()
+    assert losses["rpn_box"] == losses["box_deltas"] == losses["mask"] == 0
+    assert losses["rpn_objectness"] > 0
+    assert losses["box_class"] > 0
+    assert model.rpn.objectness.weight.grad.abs().sum() > 0
+
+
+def test_no_gradient_flows_into_proposals():
+    model = model_for(tiny_config())
+    image, target = example()
+    losses = model([image], [target])
+    (losses["box_class"] + losses["box_deltas"] + losses["mask"]).backward()
+    assert model.rpn.deltas.weight.grad is None
+    assert model.rpn.objectness.weight.grad is None
+    assert model.backbone.stem.conv1.weight.grad.abs().sum() > 0
+
+
+def test_training_needs_targets_and_building_needs_classes():
+    with pytest.raises(ValueError, match="targets must be given"):
+        model_for(tiny_config())([torch.zeros(3, 64, 64)])
+    with pytest.raises(ValueError, match="num_classes must be set"):
+        build_model(tiny_config())
+
+
+def test_frozen_stages_keep_weights_and_statistics():
+    config = BackboneConfig(
+        norm="bn", frozen_stages=2, blocks=(1, 1, 1, 1), channels=(16, 16, 16, 16)
+    )
+    model = ResNet(config, 3).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model(torch.randn(2, 3, 64, 64))[-1].sum().backward()
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed
+    assert all(key.split(".")[0] in {"res3", "res4", "res5"} for key in changed)
+    assert model.res2[0].conv1.weight.grad is None
+    assert model.res3[0].conv1.weight.grad is not None
+
+
+@pytest.mark.parametrize(("where", "layer"), [("1x1", "conv1"), ("3x3", "conv2")])
+def test_the_stride_is_where_the_configuration_says(where, layer):
+    block = ResNet(BackboneConfig(stride_in=where), 3).res3[0]
+    strides = {name: getattr(block, name).stride[0] for name in ("conv1", "conv2", "conv3")}
+    assert strides == {"conv1": 1, "conv2": 1, "conv3": 1, layer: 2}
+
+
+@pytest.mark.parametrize("norm", ["bn", "frozen_bn", "gn"])
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_features_have_strides_4_to_32(norm, block):
+    config = BackboneConfig(
+        block=block, norm=norm, channels=(8, 16, 24, 32), blocks=(1, 2, 1, 1), stem_channels=(8,)
+    )
+    features = ResNet(config, 3)(torch.randn(2, 3, 64, 96))
+    assert [tuple(f.shape) for f in features] == [
+        (2, 8, 16, 24),
+        (2, 16, 8, 12),
+        (2, 24, 4, 6),
+        (2, 32, 2, 3),
+    ]
+
+
+def test_padding_is_below_and_to_the_right():
+    batch = pad_images([torch.ones(1, 33, 20), torch.ones(1, 10, 65)])
+    assert batch.shape == (2, 1, 64, 96)
+    assert batch[0, 0, :33, :20].all()
+    assert batch.sum() == 33 * 20 + 10 * 65
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "expected"),
+    [(100, 100, (8, 24)), (3, 100, (3, 29)), (100, 5, (8, 5)), (0, 0, (0, 0))],
+)
+def test_sampling_is_balanced(positives, negatives, expected):
+    labels = torch.tensor([1] * positives + [-1] * 50 + [0] * negatives, dtype=torch.int8)
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    chosen = sample_balanced(labels, 32, 0.25)
+    assert len(chosen.unique()) == len(chosen)
+    assert ((labels[chosen] == 1).sum(), (labels[chosen] == 0).sum()) == expected
+
+
+def test_it_learns_one_image_by_heart(tmp_path):
+    """The whole chain at once: losses fall, and the objects are found with their outlines."""
+    config = tiny_config(iterations=80)
+    sample = open_dataset(f"coco:{write_discs(tmp_path)}", "train")[0]
+    model = model_for(config)
+    optimizer = build_optimizer(model, config.train)
+    rng = np.random.default_rng(0)
+    plain = update(config, {"augment": {"flip": False, "vertical_flip": False, "rotate90": False}})
+    totals = []
+    for _ in range(config.train.iterations):
+        image, target = augment(sample, plain.input, plain.augment, rng)
+        losses = model([image], [target])
+        total = sum(losses.values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert np.mean(totals[-5:]) < 0.4 * np.mean(totals[:5])
+
+    found = detect(model, sample.image, config.input, "cpu", 0.5)
+    truth = annotated(sample)
+    overlaps = coco_mask.iou(found["masks"], truth["masks"], [False] * len(truth["masks"]))
+    best = overlaps.argmax(0)
+    assert (overlaps.max(0) > 0.7).all()
+    np.testing.assert_array_equal(found["labels"][best], truth["labels"])
+    np.testing.assert_allclose(found["boxes"][best], truth["boxes"], atol=SIDE / 10)
