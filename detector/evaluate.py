@@ -100,13 +100,13 @@ def print_table(metrics: Metrics, console: Console | None = None) -> None:
 
 def _truth(dataset: CocoDataset) -> list[dict[str, Any]]:
     """The annotations as COCOeval needs them: it takes an id of 0 for "no match"."""
-    truth = []
+    truth: list[dict[str, Any]] = []
     for image in dataset.images:
         for annotation in dataset.annotations_of(image["id"]):
             if annotation.get("category_id") not in dataset.labels:
                 continue
             rle = to_rle(annotation, image["height"], image["width"])
-            area = annotation.get("area", None)
+            area = annotation.get("area")
             truth.append(
                 {
                     "id": len(truth) + 1,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,8 @@ def predict(
     files = find_images(paths)
     out_dir.mkdir(parents=True, exist_ok=True)
     predictions = Predictions()
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, file in enumerate(files, start=1):
         try:
             image = read_image(file, apply_orientation=True)

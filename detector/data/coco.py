@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from detector.data.errors import DataError
-from detector.data.images import read_image
+from detector.data.images import read_image, read_size
 
 Split = Literal["train", "val"]
 Record = dict[str, Any]
@@ -132,19 +132,29 @@ class CocoDataset:
 
     def read(self, record: Mapping[str, Any]) -> np.ndarray:
         """The image of an entry of `images`, uint8 (H, W, 3), its size checked."""
-        path = self.image_path(record)
         try:
-            image = read_image(path)
+            image = read_image(self.image_path(record))
         except DataError as error:
             raise DataError(f"{error} (image id {record['id']})") from error
-        expected = (record["height"], record["width"])
-        if image.shape[:2] != expected:
-            raise DataError(
-                f"{path} (image id {record['id']}): the image has (height, width) "
-                f"{image.shape[:2]}, the annotation file says {expected}; annotations must refer "
-                "to the pixels as stored, without EXIF rotation"
-            )
+        self._check_size(record, image.shape[:2])
         return image
+
+    def check_header(self, record: Mapping[str, Any]) -> None:
+        """Raises what `read` would, as far as the header of the image file shows it."""
+        try:
+            size = read_size(self.image_path(record))
+        except DataError as error:
+            raise DataError(f"{error} (image id {record['id']})") from error
+        self._check_size(record, size)
+
+    def _check_size(self, record: Mapping[str, Any], size: tuple[int, ...]) -> None:
+        expected = (record["height"], record["width"])
+        if size != expected:
+            raise DataError(
+                f"{self.image_path(record)} (image id {record['id']}): the image has (height, "
+                f"width) {size}, the annotation file says {expected}; annotations must refer to "
+                "the pixels as stored, without EXIF rotation"
+            )
 
     def label(self, annotation: Mapping[str, Any]) -> int:
         """The contiguous label, 1..K, of an annotation."""
@@ -202,7 +212,7 @@ def to_rle(annotation: Mapping[str, Any], height: int, width: int, *, check: boo
 
     Raises: DataError when the segmentation is missing, malformed or of another size.
     """
-    segmentation = annotation.get("segmentation")
+    segmentation: Any = annotation.get("segmentation")
     if check:
         _check_segmentation(segmentation, height, width)
     if isinstance(segmentation, list):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +26,29 @@ def read_image(path: Path, *, apply_orientation: bool = False) -> np.ndarray:
     Returns: uint8 (H, W, 3).
     Raises: DataError, with the path, when the file is missing or cannot be decoded.
     """
+    with _opened(path) as image:
+        image.load()
+        if apply_orientation:
+            image = ImageOps.exif_transpose(image)
+        if image.mode in WIDE_MODES:
+            return _wide_grey_to_rgb(np.asarray(image, dtype=np.float32))
+        return np.array(image.convert("RGB"))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) as the file's header states them; the pixels are not decoded.
+
+    Raises: DataError as `read_image`, as far as the header shows it.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            image.load()
-            if apply_orientation:
-                image = ImageOps.exif_transpose(image)
-            if image.mode in WIDE_MODES:
-                return _wide_grey_to_rgb(np.asarray(image, dtype=np.float32))
-            return np.array(image.convert("RGB"))
+            yield image
     except FileNotFoundError:
         raise DataError(f"{path}: no such image file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -152,25 +152,30 @@ def test_boxes_may_be_rounded_and_differ_from_masks(make_dataset, square):
     assert check_dataset(make_dataset([rounded, differing])) == []
 
 
-def test_images_are_only_read_by_the_full_check(make_dataset):
-    dataset = make_dataset(count=4)
+def test_bad_images_are_found_and_named(make_dataset):
+    dataset = make_dataset(count=5)
     folder = dataset.image_dir
     (folder / "001.png").unlink()
-    (folder / "002.png").write_bytes((folder / "002.png").read_bytes()[:200])
+    (folder / "002.png").write_text("not an image")
     Image.fromarray(np.zeros((32, 24), np.uint8)).save(folder / "003.png")
-    validate_annotations(dataset)
+    (folder / "004.png").write_bytes((folder / "004.png").read_bytes()[:200])
+    expected = {
+        "001.png": "no such image file",
+        "002.png": "cannot read",
+        "003.png": "the annotation file says",
+        "004.png": "truncated",
+    }
     errors = [str(p) for p in check_dataset(dataset) if p.level == "error"]
-    assert len(errors) == 3
-    for error, name, number, message in zip(
-        errors,
-        ("001.png", "002.png", "003.png"),
-        (1, 2, 3),
-        ("no such image file", "cannot read", "the annotation file says"),
-        strict=True,
-    ):
+    assert len(errors) == 4
+    for number, (error, name) in enumerate(zip(errors, expected, strict=True), start=1):
         assert name in error
+        assert expected[name] in error
         assert f"image id {number}" in error
-        assert message in error
+    # Before training only the headers are read: they show all but the truncated file.
+    with pytest.raises(DataError, match="3 problems:") as before:
+        validate_annotations(dataset)
+    for error in errors[:3]:
+        assert error in str(before.value)
 
 
 @pytest.mark.parametrize("name", ["coco", "fruits", "nuclei"])
