@@ -1,10 +1,14 @@
 #include "roiops/clip_boxes.h"
 
+#include <type_traits>
+
 #include "roiops/check.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
 namespace {
+
+constexpr int64_t kGrain = 8192;
 
 void check(const char* op, const char* name, const Array& a, const Array& boxes) {
   check_floating(op, "boxes", boxes);
@@ -13,14 +17,32 @@ void check(const char* op, const char* name, const Array& a, const Array& boxes)
   check_dtype(op, name, a, boxes.dtype);
 }
 
-// body(row, column, most): every coordinate with the upper limit of its axis.
-template <class T, class Body>
-void each_coordinate(const Array& boxes, ImageSize size, int threads, const Body& body) {
-  const T most[4] = {static_cast<T>(size.width), static_cast<T>(size.height),
-                     static_cast<T>(size.width), static_cast<T>(size.height)};
-  parallel_ranges(boxes.shape[0], 8192, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      for (int c = 0; c < 4; ++c) body(i, c, most[c]);
+// The upper limit of each coordinate.
+template <class T>
+struct Limits {
+  T most[4];
+  explicit Limits(ImageSize size)
+      : most{static_cast<T>(size.width), static_cast<T>(size.height), static_cast<T>(size.width),
+             static_cast<T>(size.height)} {}
+};
+
+// The strides of columns are a constant 1 where that is so: a box then moves as one vector.
+template <class T, class Column>
+void clip(const Array& clipped, const Array& boxes, ImageSize size, int threads, Column to_column,
+          Column from_column) {
+  const Limits<T> limits(size);
+  parallel_ranges(boxes.shape[0], kGrain, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* from = boxes.at<T>() + i * boxes.stride[0];
+      T* to = clipped.at<T>() + i * clipped.stride[0];
+      T box[4];
+      for (int c = 0; c < 4; ++c) box[c] = from[c * from_column];
+      for (int c = 0; c < 4; ++c) {
+        const T low = box[c] < T(0) ? T(0) : box[c];
+        box[c] = low > limits.most[c] ? limits.most[c] : low;
+      }
+      for (int c = 0; c < 4; ++c) to[c * to_column] = box[c];
+    }
   });
 }
 
@@ -30,10 +52,11 @@ void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size, int th
   check("clip_boxes_to_image", "clipped", clipped, boxes);
   dispatch_float(boxes.dtype, [&](auto zero) {
     using T = decltype(zero);
-    each_coordinate<T>(boxes, size, threads, [&](int64_t i, int c, T most) {
-      const T x = boxes.at<T>(i, c);
-      clipped.at<T>(i, c) = x < T(0) ? T(0) : x > most ? most : x;
-    });
+    const std::integral_constant<int64_t, 1> one;
+    if (clipped.stride[1] == 1 && boxes.stride[1] == 1)
+      clip<T>(clipped, boxes, size, threads, one, one);
+    else
+      clip<T>(clipped, boxes, size, threads, clipped.stride[1], boxes.stride[1]);
   });
 }
 
@@ -44,9 +67,14 @@ void clip_boxes_backward(const Array& grad_boxes, const Array& grad_clipped, con
   check(op, "grad_boxes", grad_boxes, boxes);
   dispatch_float(boxes.dtype, [&](auto zero) {
     using T = decltype(zero);
-    each_coordinate<T>(boxes, size, threads, [&](int64_t i, int c, T most) {
-      const T x = boxes.at<T>(i, c);
-      grad_boxes.at<T>(i, c) = x >= T(0) && x <= most ? grad_clipped.at<T>(i, c) : T(0);
+    const Limits<T> limits(size);
+    parallel_ranges(boxes.shape[0], kGrain, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        for (int c = 0; c < 4; ++c) {
+          const T x = boxes.at<T>(i, c);
+          grad_boxes.at<T>(i, c) =
+              x >= T(0) && x <= limits.most[c] ? grad_clipped.at<T>(i, c) : T(0);
+        }
     });
   });
 }
