@@ -81,7 +81,7 @@ class RPN(nn.Module):
             self.anchors.sizes,
             [self.anchors.aspect_ratios] * len(sizes),
             convention=self.anchors.convention,
-            like=features[0],
+            like=features[0].detach(),
         )
 
     @torch.no_grad()

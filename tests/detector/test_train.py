@@ -171,7 +171,7 @@ def test_other_categories_cannot_resume(discs, finished, tmp_path, monkeypatch):
     )
     from detector.data import open_dataset
 
-    with pytest.raises(RunError, match="categories .* differ"):
+    with pytest.raises(RunError, match=r"categories .* differ"):
         train(tiny_config(discs), out, resume=True)
 
 
