@@ -3,6 +3,9 @@
 #
 #   tools/test_matrix.sh PYTHON numpy torch-2.13 torch-2.14
 #
+# The settings take different instruction sets (the least, the middle, the best of this machine), so
+# that all of them are tested and agree with the reference in every decision.
+#
 # What is tested is the installed wheel: the tests are copied to a folder outside the source tree
 # and run from there, and the run is refused if roiops comes from anywhere else.
 set -euo pipefail
@@ -13,7 +16,7 @@ wheel=$(ls "$root"/dist/roiops-*.whl)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/tests"
-cp -r tests/conftest.py tests/strategies.py tests/ops "$work/tests"
+cp -r tests/*.py tests/ops "$work/tests"
 
 install() { # FOLDER CONSTRAINTS PACKAGE...
   local folder=$1 constraints=$2
@@ -27,12 +30,19 @@ for setting in "$@"; do
   folder=$root/.venv-matrix/$setting
   echo "=== wheel with $setting"
   case $setting in
-    numpy) install "$folder" constraints/numpy.txt pytest hypothesis ;;
-    torch-2.13) install "$folder" constraints/demo.txt "torch" pytest hypothesis ;;
+    numpy)
+      isa=baseline
+      install "$folder" constraints/numpy.txt pytest hypothesis
+      ;;
+    torch-2.13)
+      isa=avx2
+      install "$folder" constraints/demo.txt torch pytest hypothesis
+      ;;
     torch-2.14)
       # The packages of the test environment (gigabytes: not a second time), but roiops from the
       # wheel: a path in a .pth file comes after the environment's own packages, and the editable
       # install there stays inactive, its own .pth files not being read.
+      isa=
       install "$folder" constraints/test.txt --no-deps
       packages=("$root"/.venv-test/lib/python*/site-packages)
       echo "${packages[0]}" >"$(echo "$folder"/lib/python*/site-packages)/test_environment.pth"
@@ -43,6 +53,9 @@ for setting in "$@"; do
       ;;
   esac
   cd "$work"
+  export ROIOPS_ISA=$isa
+  "$folder/bin/python" -c "import roiops; roiops.show_config()" 2>/dev/null ||
+    unset ROIOPS_ISA # this machine does not have it
   "$folder/bin/python" -c '
 import pathlib, sys
 import roiops
@@ -55,6 +68,7 @@ except ImportError:
     torch = None
 print("roiops", roiops.__version__, "| NumPy", __import__("numpy").__version__,
       "| torch", torch and torch.__version__)
+print(roiops.show_config())
 wanted = sys.argv[1].partition("-")[2]
 assert (torch.__version__ if torch else "").startswith(wanted) and bool(torch) == bool(wanted)
 ' "$setting"

@@ -1,0 +1,73 @@
+"""What the documentation shows is what happens: examples run, links lead somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import roiops
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = sorted(m.name for m in pkgutil.walk_packages(roiops.__path__, "roiops."))
+# They say what this machine is; their docstrings need no example.
+ABOUT_THE_MACHINE = {"backends", "get_num_threads", "set_num_threads", "show_config"}
+
+
+def failures(examples: doctest.DocTest) -> list[str]:
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=report.append)
+    return report
+
+
+@pytest.mark.parametrize("name", ["roiops", *MODULES])
+def test_docstring_examples(name: str) -> None:
+    for test in doctest.DocTestFinder().find(importlib.import_module(name)):
+        assert failures(test) == [], "".join(failures(test))
+
+
+def test_every_operator_has_an_example() -> None:
+    without = {
+        name
+        for name in roiops.__all__
+        if inspect.isfunction(function := getattr(roiops, name))
+        and not name.endswith("_backward")  # for those without autograd
+        and not any(test.examples for test in doctest.DocTestFinder().find(function))
+    }
+    assert without <= ABOUT_THE_MACHINE
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_examples(page: Path) -> None:
+    """```pycon blocks of a page, in order, as one session."""
+    blocks = re.findall(r"^```pycon\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
+    assert len(blocks) >= (2 if page.name == "README.md" else 0)
+    assert failures(test) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_links(page: Path) -> None:
+    """Links and pictures that lead into the repository, and files named in backquotes."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+    rooms = "cpp|roiops|detector|tests|tools|docs|constraints"
+    for name in re.findall(rf"`((?:{rooms})/[\w./-]+)`", text):
+        assert "NAME" in name or (ROOT / name).exists(), name
+
+
+def test_wrong_examples_and_links_are_seen(tmp_path: Path) -> None:
+    test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "planted", None, 0)
+    assert failures(test)
+    page = tmp_path / "planted.md"
+    page.write_text("See [there](missing.md).\n")
+    with pytest.raises(AssertionError, match="missing"):
+        test_page_links(page)
