@@ -9,6 +9,7 @@
 #include "roiops/roi_align.h"
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "roiops/channel_blocks.h"
@@ -20,6 +21,11 @@
 
 namespace roiops {
 namespace {
+
+// The public function an error speaks of: levels come with a pyramid.
+std::string op_name(const RoiAlignArgs& args, const char* suffix = "") {
+  return (args.levels.data ? "multiscale_roi_align" : "roi_align") + std::string(suffix);
+}
 
 template <class Acc>
 struct Tables;
@@ -66,7 +72,7 @@ class BlockReader {
 template <class Acc>
 void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Array>& values) {
   const int64_t bins_y = output.shape[2], bins_x = output.shape[3];
-  const Plan<Acc> plan("roi_align", args, bins_y, bins_x, false);
+  const Plan<Acc> plan(op_name(args), args, bins_y, bins_x, false);
   const int64_t blocks = blocks_of(output.shape[1]);
   const Patch bins{0, 0, bins_y, bins_x};
 
@@ -113,7 +119,7 @@ template <class Acc>
 void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
                 const RoiAlignArgs& args) {
   const int64_t bins_y = grad_output.shape[2], bins_x = grad_output.shape[3];
-  const Plan<Acc> plan("roi_align_backward", args, bins_y, bins_x, false);
+  const Plan<Acc> plan(op_name(args, "_backward"), args, bins_y, bins_x, false);
   const int64_t blocks = blocks_of(grad_output.shape[1]);
   const Patch bins{0, 0, bins_y, bins_x};
 
@@ -147,7 +153,7 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
 template <class Acc>
 void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs& args) {
   const int64_t bins_y = grad_output.shape[2], bins_x = grad_output.shape[3];
-  const Plan<Acc> plan("roi_align_backward", args, bins_y, bins_x, true);
+  const Plan<Acc> plan(op_name(args, "_backward"), args, bins_y, bins_x, true);
   const int64_t blocks = blocks_of(grad_output.shape[1]);
   const Patch bins{0, 0, bins_y, bins_x};
 
@@ -226,8 +232,9 @@ void check_like_inputs(const char* op, const char* name, const std::vector<Array
 
 void roi_align_forward(const Array& output, const RoiAlignArgs& args,
                        const std::vector<Array>& values) {
-  check("roi_align", args, output, "output");
-  if (!values.empty()) check_like_inputs("roi_align", "values", values, args);
+  const std::string op = op_name(args);
+  check(op.c_str(), args, output, "output");
+  if (!values.empty()) check_like_inputs(op.c_str(), "values", values, args);
   dispatch_float(output.dtype, [&](auto zero) {
     forward<decltype(zero)>(output, args, values);
   });
@@ -235,17 +242,19 @@ void roi_align_forward(const Array& output, const RoiAlignArgs& args,
 
 void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
                           const RoiAlignArgs& args) {
-  check("roi_align_backward", args, grad_output, "grad_output");
-  check_like_inputs("roi_align_backward", "grad_input", grad_inputs, args);
+  const std::string op = op_name(args, "_backward");
+  check(op.c_str(), args, grad_output, "grad_output");
+  check_like_inputs(op.c_str(), "grad_input", grad_inputs, args);
   dispatch_float(grad_output.dtype, [&](auto zero) {
     grad_input<decltype(zero)>(grad_inputs, grad_output, args);
   });
 }
 
 void roi_align_grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs& args) {
-  check("roi_align_backward", args, grad_output, "grad_output");
-  check_shape("roi_align_backward", "grad_rois", result, {args.rois.shape[0], 5});
-  check_floating("roi_align_backward", "grad_rois", result);
+  const std::string op = op_name(args, "_backward");
+  check(op.c_str(), args, grad_output, "grad_output");
+  check_shape(op.c_str(), "grad_rois", result, {args.rois.shape[0], 5});
+  check_floating(op.c_str(), "grad_rois", result);
   dispatch_float(grad_output.dtype, [&](auto zero) {
     grad_rois<decltype(zero)>(result, grad_output, args);
   });

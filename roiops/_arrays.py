@@ -96,7 +96,7 @@ load_torch._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def namespace(op: str, **arrays: Array) -> Namespace:
-    """The common namespace of all ``arrays`` (None is skipped; a list counts by its elements).
+    """The common namespace of all ``arrays`` (a list counts by its elements).
 
     Raises TypeError if one of them is no array, or if they are of different kinds.
     """
@@ -104,8 +104,6 @@ def namespace(op: str, **arrays: Array) -> Namespace:
     first = ""
     for name, value in arrays.items():
         for x in value if isinstance(value, (list, tuple)) else (value,):
-            if x is None:
-                continue
             kind = _namespace_of(op, name, x)
             if found is None:
                 found, first = kind, name

@@ -40,7 +40,7 @@ bool finite_roi(const T* roi, const RoiAxis<T>& y, const RoiAxis<T>& x) {
 template <class Acc>
 class Plan {
  public:
-  Plan(const char* op, const RoiAlignArgs& args, int64_t bins_y, int64_t bins_x, bool gradients)
+  Plan(const std::string& op, const RoiAlignArgs& args, int64_t bins_y, int64_t bins_x, bool gradients)
       : args_(args), bins_y_(bins_y), bins_x_(bins_x), gradients_(gradients) {
     const int64_t images = args.inputs[0].shape[0];
     dispatch_float(args.rois.dtype, [&](auto zero) {
@@ -96,7 +96,7 @@ class Plan {
   }
 
   template <class T>
-  void group_rois(const char* op, int64_t images) {
+  void group_rois(const std::string& op, int64_t images) {
     const int64_t rois = args_.rois.shape[0], levels = args_.inputs.size();
     level_.resize(rois);
     image_.resize(rois);

@@ -103,7 +103,8 @@ def _arguments(
 ) -> tuple[Namespace, Array, Array, list[float]]:
     if not isinstance(inputs, (list, tuple)) or not inputs:
         raise TypeError(f"{op}: inputs must be a non-empty list of arrays; got {type(inputs)}")
-    xp = namespace(op, inputs=inputs, boxes=boxes, levels=levels)
+    given_levels = {} if levels is None else {"levels": levels}
+    xp = namespace(op, inputs=inputs, boxes=boxes, **given_levels)
     scales = [_check.number(op, "spatial_scales", s, low=0) for s in spatial_scales]
     if len(scales) != len(inputs):
         raise ValueError(

@@ -70,12 +70,13 @@ def resize_taps(first: float, last: float, size: int, cells: int) -> Taps:
     """torchvision: `cells` resized to the pixels first..last, those of them inside [0, size)."""
     if not (math.isfinite(first) and math.isfinite(last)):
         return NO_PIXELS
-    pixels = np.arange(max(first, 0), min(last + 1, size))
+    pixels = np.arange(size)
+    pixels = pixels[(pixels >= first) & (pixels <= last)]
     extent = max(last - first + 1, 1)
     source = np.maximum((pixels - first + 0.5) * (cells / extent) - 0.5, 0)
     low = np.minimum(source.astype(np.int64), cells - 1)
     high = np.minimum(low + 1, cells - 1)
-    return pixels.astype(np.int64), low, high, source - low
+    return pixels, low, high, source - low
 
 
 def centre_taps(start: float, end: float, size: int, cells: int) -> Taps:

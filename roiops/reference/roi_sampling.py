@@ -70,7 +70,8 @@ def bin_samples(axis: Axis, bin_index: int) -> BinSamples:
     first, count = visited_range(axis, bin_index)
     i = first + np.arange(count, dtype=np.float64)
     offset = i.astype(real) + real(0.5)
-    position = bin_start + offset * axis.bin_extent / axis.grid
+    with np.errstate(over="ignore"):  # an infinite position is an outside one
+        position = bin_start + offset * axis.bin_extent / axis.grid
     valid = (position >= -1) & (position <= axis.size)
     inside = np.clip(position, real(0), real(axis.size - 1))
     low = np.floor(inside).astype(np.int64)
@@ -140,5 +141,7 @@ def axis_weights(axis: Axis) -> AxisWeights:
                 for tap, derivative in ((low, -1.0), (high, 1.0)):
                     by_start[bin_index, tap] += derivative * (1 - share)
                     by_end[bin_index, tap] += derivative * share
-    cells = np.flatnonzero(value.any(axis=0))
+    # a tap of weight 0 (the sample lies on a cell) still has a derivative
+    used = (value != 0) | (by_start != 0) | (by_end != 0)
+    cells = np.flatnonzero(used.any(axis=0))
     return AxisWeights(cells, value[:, cells], by_start[:, cells], by_end[:, cells])

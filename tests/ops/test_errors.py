@@ -1,0 +1,476 @@
+"""Every error: its type, and a message with operator, argument, expectation and what was got."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import roiops
+
+F = np.zeros((2, 3, 8, 8), np.float32)
+ROIS = np.array([[0, 1, 1, 4, 4], [1, 2, 2, 5, 5.0]], np.float32)
+BOXES = np.array([[1, 1, 4, 4], [2, 2, 5, 5], [0, 0, 3, 3.0]], np.float32)
+SCORES = np.array([0.9, 0.8, 0.7], np.float32)
+IDXS = np.array([0, 1, 0])
+GRAD = np.zeros((2, 3, 2, 2), np.float32)
+MASKS = np.zeros((3, 5, 5), np.float32)
+DELTAS = np.zeros((3, 8), np.float32)
+PYRAMID = [F, np.ascontiguousarray(F[:, :, ::2, ::2])]
+SCALES = [0.5, 0.25]
+
+Call = Callable[[], object]
+
+
+def ops(name: str, *args: object, **kwargs: object) -> Call:
+    return lambda: getattr(roiops, name)(*args, **kwargs)
+
+
+def with_index(value: float) -> np.ndarray:
+    """ROIS whose second batch index is `value`."""
+    rois = ROIS.copy()
+    rois[1, 0] = value
+    return rois
+
+
+def anchors(**changes: object) -> Call:
+    arguments = {
+        "feature_sizes": [(2, 3)],
+        "strides": [8],
+        "sizes": [(32,)],
+        "aspect_ratios": [(1.0,)],
+    } | changes
+    return ops("grid_anchors", **arguments)
+
+
+# (operator named in the message, argument, exception, part of the message, call)
+CASES: list[tuple[str, str, type[Exception], str, Call]] = [
+    # roi_align: shapes and values
+    ("roi_align", "input", ValueError, "(3, 8, 8)", ops("roi_align", F[0], ROIS, 2)),
+    ("roi_align", "input", ValueError, "(2, 3, 0, 8)", ops("roi_align", F[:, :, :0], ROIS, 2)),
+    ("roi_align", "boxes", ValueError, "(3, 4)", ops("roi_align", F, BOXES, 2)),
+    ("roi_align", "boxes", ValueError, "(5,)", ops("roi_align", F, ROIS[0], 2)),
+    ("roi_align", "boxes", ValueError, "got 1", ops("roi_align", F, [BOXES], 2)),
+    ("roi_align", "boxes", ValueError, "(2, 5)", ops("roi_align", F, [BOXES, ROIS], 2)),
+    ("roi_align", "output_size", ValueError, "got 0", ops("roi_align", F, ROIS, 0)),
+    ("roi_align", "output_size", ValueError, "got -1", ops("roi_align", F, ROIS, (2, -1))),
+    ("roi_align", "output_size", ValueError, "(1, 2, 3)", ops("roi_align", F, ROIS, (1, 2, 3))),
+    ("roi_align", "output_size", TypeError, "2.5", ops("roi_align", F, ROIS, 2.5)),
+    ("roi_align", "spatial_scale", ValueError, "got 0", ops("roi_align", F, ROIS, 2, 0)),
+    ("roi_align", "spatial_scale", ValueError, "nan", ops("roi_align", F, ROIS, 2, np.nan)),
+    ("roi_align", "spatial_scale", ValueError, "inf", ops("roi_align", F, ROIS, 2, np.inf)),
+    ("roi_align", "spatial_scale", TypeError, "got []", ops("roi_align", F, ROIS, 2, [])),
+    ("roi_align", "sampling_ratio", ValueError, "4097", ops("roi_align", F, ROIS, 2, 1.0, 4097)),
+    (
+        "roi_align",
+        "reduction",
+        ValueError,
+        "'sum'",
+        ops("roi_align", F, ROIS, 2, reduction="sum"),
+    ),
+    # roi_align: kinds and dtypes
+    ("roi_align", "input", TypeError, "int64", ops("roi_align", F.astype(int), ROIS, 2)),
+    ("roi_align", "input", TypeError, "bool", ops("roi_align", F.astype(bool), ROIS, 2)),
+    ("roi_align", "input", TypeError, "complex64", ops("roi_align", F + 0j, ROIS, 2)),
+    ("roi_align", "boxes", TypeError, "int64", ops("roi_align", F, ROIS.astype(int), 2)),
+    ("roi_align", "input", TypeError, "list", ops("roi_align", F.tolist(), ROIS, 2)),
+    ("roi_align", "boxes", TypeError, "str", ops("roi_align", F, "boxes", 2)),
+    ("roi_align", "input", TypeError, "NoneType", ops("roi_align", None, ROIS, 2)),
+    ("roi_align", "boxes", TypeError, "NoneType", ops("roi_align", F, None, 2)),
+    ("nms", "scores", TypeError, "NoneType", ops("nms", BOXES, None, 0.5)),
+    ("batched_nms", "idxs", TypeError, "NoneType", ops("batched_nms", BOXES, SCORES, None, 0.5)),
+    (
+        "roi_align",
+        "input",
+        TypeError,
+        ">f4",
+        ops("roi_align", F.astype(">f4"), ROIS, 2),
+    ),
+    # roi_align: batch index
+    *(
+        ("roi_align", "boxes[1, 0]", IndexError, "[0, 2)", ops("roi_align", F, with_index(i), 2))
+        for i in (-1, 2, 0.5, 1e30, np.nan, np.inf)
+    ),
+    # roi_align_backward
+    (
+        "roi_align_backward",
+        "grad_output",
+        ValueError,
+        "(1, 3, 2, 2)",
+        ops("roi_align_backward", GRAD[:1], F, ROIS),
+    ),
+    (
+        "roi_align_backward",
+        "grad_output",
+        ValueError,
+        "(2, 2, 2, 2)",
+        ops("roi_align_backward", GRAD[:, :2], F, ROIS),
+    ),
+    (
+        "roi_align_backward",
+        "grad_output",
+        TypeError,
+        "float64",
+        ops("roi_align_backward", GRAD.astype(float), F, ROIS),
+    ),
+    (
+        "roi_align_backward",
+        "boxes[1, 0]",
+        IndexError,
+        "got 7",
+        ops("roi_align_backward", GRAD, F, with_index(7)),
+    ),
+    (
+        "roi_align_backward",
+        "boxes",
+        ValueError,
+        "(3, 4)",
+        ops("roi_align_backward", GRAD, F, BOXES),
+    ),
+    # multiscale_roi_align
+    (
+        "multiscale_roi_align",
+        "inputs",
+        TypeError,
+        "list",
+        ops("multiscale_roi_align", F, ROIS, 2, SCALES),
+    ),
+    (
+        "multiscale_roi_align",
+        "inputs",
+        TypeError,
+        "list",
+        ops("multiscale_roi_align", [], ROIS, 2, []),
+    ),
+    (
+        "multiscale_roi_align",
+        "spatial_scales",
+        ValueError,
+        "got 1",
+        ops("multiscale_roi_align", PYRAMID, ROIS, 2, [0.5]),
+    ),
+    (
+        "multiscale_roi_align",
+        "spatial_scales",
+        ValueError,
+        "-0.25",
+        ops("multiscale_roi_align", PYRAMID, ROIS, 2, [0.5, -0.25]),
+    ),
+    (
+        "multiscale_roi_align",
+        "spatial_scales",
+        ValueError,
+        "0.125",
+        ops("multiscale_roi_align", PYRAMID, ROIS, 2, [0.5, 0.125]),
+    ),
+    (
+        "multiscale_roi_align",
+        "inputs[1]",
+        ValueError,
+        "(2, 2, 8, 8)",
+        ops("multiscale_roi_align", [F, F[:, :2]], ROIS, 2, SCALES),
+    ),
+    (
+        "multiscale_roi_align",
+        "inputs[1]",
+        TypeError,
+        "float64",
+        ops("multiscale_roi_align", [F, F.astype(float)], ROIS, 2, SCALES),
+    ),
+    (
+        "multiscale_roi_align",
+        "levels",
+        ValueError,
+        "(3,)",
+        ops("multiscale_roi_align", PYRAMID, ROIS, 2, SCALES, levels=IDXS),
+    ),
+    (
+        "multiscale_roi_align",
+        "levels",
+        TypeError,
+        "float32",
+        ops("multiscale_roi_align", PYRAMID, ROIS, 2, SCALES, levels=ROIS[:, 0].copy()),
+    ),
+    *(
+        (
+            "multiscale_roi_align",
+            "levels[1]",
+            IndexError,
+            f"got {level}",
+            ops("multiscale_roi_align", PYRAMID, ROIS, 2, SCALES, levels=np.array([0, level])),
+        )
+        for level in (-1, 2)
+    ),
+    (
+        "multiscale_roi_align",
+        "boxes[1, 0]",
+        IndexError,
+        "got 2",
+        ops("multiscale_roi_align", PYRAMID, with_index(2), 2, SCALES),
+    ),
+    (
+        "multiscale_roi_align_backward",
+        "boxes[1, 0]",
+        IndexError,
+        "got 2",
+        ops("multiscale_roi_align_backward", GRAD, PYRAMID, with_index(2), SCALES),
+    ),
+    (
+        "multiscale_roi_align_backward",
+        "grad_output",
+        ValueError,
+        "(1, 3, 2, 2)",
+        ops("multiscale_roi_align_backward", GRAD[:1], PYRAMID, ROIS, SCALES),
+    ),
+    # nms and batched_nms
+    ("nms", "boxes", ValueError, "(2, 5)", ops("nms", ROIS, SCORES[:2], 0.5)),
+    ("nms", "boxes", TypeError, "int64", ops("nms", BOXES.astype(int), SCORES, 0.5)),
+    ("nms", "scores", ValueError, "(2,)", ops("nms", BOXES, SCORES[:2], 0.5)),
+    ("nms", "scores", ValueError, "(3, 1)", ops("nms", BOXES, SCORES[:, None], 0.5)),
+    ("nms", "scores", TypeError, "int64", ops("nms", BOXES, SCORES.astype(int), 0.5)),
+    ("nms", "iou_threshold", ValueError, "1.5", ops("nms", BOXES, SCORES, 1.5)),
+    ("nms", "iou_threshold", ValueError, "-0.1", ops("nms", BOXES, SCORES, -0.1)),
+    ("nms", "iou_threshold", ValueError, "nan", ops("nms", BOXES, SCORES, np.nan)),
+    ("nms", "iou_threshold", TypeError, "'half'", ops("nms", BOXES, SCORES, "half")),
+    ("batched_nms", "boxes", ValueError, "(4,)", ops("batched_nms", BOXES[0], SCORES, IDXS, 0.5)),
+    ("batched_nms", "idxs", ValueError, "(2,)", ops("batched_nms", BOXES, SCORES, IDXS[:2], 0.5)),
+    (
+        "batched_nms",
+        "idxs",
+        TypeError,
+        "float32",
+        ops("batched_nms", BOXES, SCORES, SCORES, 0.5),
+    ),
+    ("batched_nms", "iou_threshold", ValueError, "2", ops("batched_nms", BOXES, SCORES, IDXS, 2)),
+    # boxes
+    ("box_iou", "boxes1", ValueError, "(2, 5)", ops("box_iou", ROIS, BOXES)),
+    ("box_iou", "boxes2", ValueError, "(4,)", ops("box_iou", BOXES, BOXES[0])),
+    ("box_iou", "boxes2", TypeError, "float64", ops("box_iou", BOXES, BOXES.astype(float))),
+    ("box_iou", "boxes1", TypeError, "int64", ops("box_iou", BOXES.astype(int), BOXES)),
+    (
+        "clip_boxes_to_image",
+        "boxes",
+        ValueError,
+        "(2, 5)",
+        ops("clip_boxes_to_image", ROIS, (4, 4)),
+    ),
+    (
+        "clip_boxes_to_image",
+        "boxes",
+        TypeError,
+        "int64",
+        ops("clip_boxes_to_image", BOXES.astype(int), (4, 4)),
+    ),
+    ("clip_boxes_to_image", "size", TypeError, "got 4", ops("clip_boxes_to_image", BOXES, 4)),
+    (
+        "clip_boxes_to_image",
+        "size",
+        ValueError,
+        "(1, 2, 3)",
+        ops("clip_boxes_to_image", BOXES, (1, 2, 3)),
+    ),
+    ("clip_boxes_to_image", "size", ValueError, "-1", ops("clip_boxes_to_image", BOXES, (4, -1))),
+    # box coding
+    ("encode_boxes", "reference_boxes", ValueError, "(2, 5)", ops("encode_boxes", ROIS, BOXES)),
+    ("encode_boxes", "proposals", ValueError, "(2, 4)", ops("encode_boxes", BOXES, BOXES[:2])),
+    (
+        "encode_boxes",
+        "proposals",
+        TypeError,
+        "float64",
+        ops("encode_boxes", BOXES, BOXES.astype(float)),
+    ),
+    ("encode_boxes", "weights", ValueError, "(1, 1)", ops("encode_boxes", BOXES, BOXES, (1, 1))),
+    (
+        "encode_boxes",
+        "weights",
+        ValueError,
+        "got 0",
+        ops("encode_boxes", BOXES, BOXES, (1, 1, 0, 1)),
+    ),
+    ("decode_boxes", "deltas", ValueError, "(3, 7)", ops("decode_boxes", DELTAS[:, :7], BOXES)),
+    ("decode_boxes", "boxes", ValueError, "(2, 4)", ops("decode_boxes", DELTAS, BOXES[:2])),
+    (
+        "decode_boxes",
+        "boxes",
+        TypeError,
+        "float64",
+        ops("decode_boxes", DELTAS, BOXES.astype(float)),
+    ),
+    ("decode_boxes", "deltas", TypeError, "int64", ops("decode_boxes", DELTAS.astype(int), BOXES)),
+    (
+        "decode_boxes",
+        "clip_to",
+        ValueError,
+        "(3,)",
+        ops("decode_boxes", DELTAS, BOXES, clip_to=(3,)),
+    ),
+    (
+        "decode_boxes",
+        "scale_clamp",
+        ValueError,
+        "nan",
+        ops("decode_boxes", DELTAS, BOXES, scale_clamp=np.nan),
+    ),
+    # matching
+    ("match_boxes", "targets", ValueError, "(2, 5)", ops("match_boxes", ROIS, BOXES, 0.7, 0.3)),
+    ("match_boxes", "boxes", ValueError, "(2, 5)", ops("match_boxes", BOXES, ROIS, 0.7, 0.3)),
+    (
+        "match_boxes",
+        "targets",
+        TypeError,
+        "float64",
+        ops("match_boxes", BOXES.astype(float), BOXES, 0.7, 0.3),
+    ),
+    ("match_boxes", "low", ValueError, "got 0.7", ops("match_boxes", BOXES, BOXES, 0.3, 0.7)),
+    ("match_boxes", "high", ValueError, "nan", ops("match_boxes", BOXES, BOXES, np.nan, 0.3)),
+    ("match_boxes", "boxes", TypeError, "list", ops("match_boxes", BOXES, [BOXES], 0.7, 0.3)),
+    (
+        "match_boxes",
+        "targets",
+        ValueError,
+        "got 2 and 1",
+        ops("match_boxes", [BOXES, BOXES], [BOXES], 0.7, 0.3),
+    ),
+    ("match_boxes", "targets", ValueError, "got 0", ops("match_boxes", [], BOXES, 0.7, 0.3)),
+    # anchors
+    ("grid_anchors", "strides", ValueError, "got 2", anchors(strides=[8, 16])),
+    ("grid_anchors", "sizes", ValueError, "got 0", anchors(sizes=[])),
+    ("grid_anchors", "aspect_ratios", ValueError, "got 2", anchors(aspect_ratios=[(1,), (1,)])),
+    ("grid_anchors", "convention", ValueError, "'caffe'", anchors(convention="caffe")),
+    ("grid_anchors", "sizes", ValueError, "got 0", anchors(sizes=[(0,)])),
+    ("grid_anchors", "aspect_ratios", ValueError, "got -1", anchors(aspect_ratios=[(-1,)])),
+    ("grid_anchors", "strides", ValueError, "got 0", anchors(strides=[0])),
+    ("grid_anchors", "feature_sizes", ValueError, "got -2", anchors(feature_sizes=[(-2, 3)])),
+    ("grid_anchors", "feature_sizes", TypeError, "2.5", anchors(feature_sizes=[(2.5, 3)])),
+    ("grid_anchors", "like", TypeError, "int64", anchors(like=IDXS)),
+    # levels
+    ("fpn_levels", "boxes", ValueError, "(2, 3)", ops("fpn_levels", ROIS[:, :3], 2, 5)),
+    ("fpn_levels", "boxes", TypeError, "int64", ops("fpn_levels", BOXES.astype(int), 2, 5)),
+    ("fpn_levels", "max_level", ValueError, "got 2", ops("fpn_levels", BOXES, 5, 2)),
+    ("fpn_levels", "min_level", TypeError, "2.5", ops("fpn_levels", BOXES, 2.5, 5)),
+    (
+        "fpn_levels",
+        "canonical_scale",
+        ValueError,
+        "got 0",
+        ops("fpn_levels", BOXES, 2, 5, canonical_scale=0),
+    ),
+    # masks
+    ("paste_masks", "masks", ValueError, "(5, 5)", ops("paste_masks", MASKS[0], BOXES, (9, 9))),
+    (
+        "paste_masks",
+        "masks",
+        ValueError,
+        "(3, 5, 4)",
+        ops("paste_masks", MASKS[:, :, :4], BOXES, (9, 9)),
+    ),
+    ("paste_masks", "masks", TypeError, "bool", ops("paste_masks", MASKS > 0, BOXES, (9, 9))),
+    ("paste_masks", "boxes", ValueError, "(2, 4)", ops("paste_masks", MASKS, BOXES[:2], (9, 9))),
+    (
+        "paste_masks",
+        "boxes",
+        TypeError,
+        "int64",
+        ops("paste_masks", MASKS, BOXES.astype(int), (9, 9)),
+    ),
+    ("paste_masks", "image_size", ValueError, "got 0", ops("paste_masks", MASKS, BOXES, (9, 0))),
+    (
+        "paste_masks",
+        "threshold",
+        ValueError,
+        "nan",
+        ops("paste_masks", MASKS, BOXES, (9, 9), threshold=np.nan),
+    ),
+    (
+        "paste_masks",
+        "padding",
+        ValueError,
+        "got -1",
+        ops("paste_masks", MASKS, BOXES, (9, 9), padding=-1),
+    ),
+    (
+        "paste_masks",
+        "convention",
+        ValueError,
+        "'coco'",
+        ops("paste_masks", MASKS, BOXES, (9, 9), convention="coco"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("operator", "argument", "exception", "got", "call"),
+    CASES,
+    ids=[f"{case[0]}-{case[1]}-{case[2].__name__}-{i}" for i, case in enumerate(CASES)],
+)
+def test_error(operator: str, argument: str, exception: type, got: str, call: Call) -> None:
+    with pytest.raises(exception) as caught:
+        call()
+    assert type(caught.value) is exception
+    message = str(caught.value)
+    pattern = rf"{re.escape(operator)}: {re.escape(argument)}.* must .*; got .*"
+    assert re.match(pattern, message, re.DOTALL), message
+    assert got in message, message
+
+
+def test_an_error_leaves_nothing_half_done() -> None:
+    # after each failed call the next one works
+    for _, _, exception, _, call in CASES[:10]:
+        with pytest.raises(exception):
+            call()
+    assert roiops.roi_align(F, ROIS, 2).shape == (2, 3, 2, 2)
+
+
+def test_kinds_are_not_mixed() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy
+    for call in (
+        ops("roi_align", tensor(F), ROIS, 2),
+        ops("roi_align", F, tensor(ROIS), 2),
+        ops("roi_align", tensor(F), [BOXES, BOXES], 2),
+        ops("roi_align", F, [BOXES, tensor(BOXES)], 2),
+        ops("nms", BOXES, tensor(SCORES), 0.5),
+        ops("batched_nms", tensor(BOXES), tensor(SCORES), IDXS, 0.5),
+        ops("box_iou", tensor(BOXES), BOXES),
+        ops("decode_boxes", tensor(DELTAS), BOXES),
+        ops("encode_boxes", tensor(BOXES), BOXES),
+        ops("match_boxes", [BOXES, tensor(BOXES)], BOXES, 0.7, 0.3),
+        ops("paste_masks", MASKS, tensor(BOXES), (9, 9)),
+        ops("multiscale_roi_align", [F, tensor(F)], ROIS, 2, SCALES),
+    ):
+        with pytest.raises(TypeError, match=r"\w+: .* must be of the same kind as .*; got "):
+            call()
+
+
+def test_tensors_get_the_same_messages() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy
+    for exception, on_numpy, on_torch in (
+        (ValueError, ops("roi_align", F, BOXES, 2), ops("roi_align", tensor(F), tensor(BOXES), 2)),
+        (
+            IndexError,
+            ops("roi_align", F, with_index(2), 2),
+            ops("roi_align", tensor(F), tensor(with_index(2)), 2),
+        ),
+        (
+            TypeError,
+            ops("roi_align", F.astype(int), ROIS, 2),
+            ops("roi_align", tensor(F.astype(int)), tensor(ROIS), 2),
+        ),
+        (
+            ValueError,
+            ops("nms", BOXES, SCORES[:2], 0.5),
+            ops("nms", tensor(BOXES), tensor(SCORES[:2]), 0.5),
+        ),
+        (
+            ValueError,
+            ops("decode_boxes", DELTAS, BOXES[:2]),
+            ops("decode_boxes", tensor(DELTAS), tensor(BOXES[:2])),
+        ),
+    ):
+        with pytest.raises(exception) as by_numpy:
+            on_numpy()
+        with pytest.raises(exception) as by_torch:
+            on_torch()
+        assert str(by_torch.value) == str(by_numpy.value)
