@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.."
 python=$1 folder=$2 constraints=$3 extra=${4:+[$4]}
 
 fail() {
-  printf '\n%s\n' "$@" >&2
+  printf '\n' >&2
+  printf '%s\n' "$@" >&2
   exit 1
 }
 
