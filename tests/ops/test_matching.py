@@ -167,3 +167,30 @@ def test_nothing_to_match(backend: Backend, allow_low_quality) -> None:
     matched, labels, ious = backend("match_boxes", [none, boxes], boxes, 0.7, 0.3, **options)
     assert matched.shape == labels.shape == ious.shape == (2, 2)
     assert_equal(labels, np.array([[0, 0], [1, 1]], np.int8))
+
+
+# --- many boxes: a backend may skip those that no target can touch -------------------------------
+
+
+@pytest.mark.parametrize("allow_low_quality", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_thousands_of_boxes(compiled: Backend, dtype, allow_low_quality) -> None:
+    # Anchors in the order of a grid, with odd ones among them, and targets that copy some.
+    rng = np.random.default_rng(0)
+    (anchors,) = reference.grid_anchors([(25, 33)], [16], [(32, 64)], [(0.5, 1, 2)])
+    anchors = anchors[:4909].astype(dtype)  # no multiple of anything
+    odd = rng.permutation(len(anchors))
+    anchors[odd[:40], rng.integers(0, 4, 40)] = rng.choice([np.nan, np.inf, -np.inf], 40)
+    anchors[odd[40:80]] = anchors[odd[40:80]][:, [2, 3, 0, 1]]
+    anchors[odd[80:120], 2:] = anchors[odd[80:120], :2]
+    anchors[odd[120:130]] *= dtype(1e25)
+    targets = np.concatenate([anchors[odd[:200:5]], anchors[odd[500:530]] + rng.normal(0, 5)])
+    targets = np.concatenate([targets, targets[::3], np.full((2, 4), 9000, dtype)]).astype(dtype)
+    for boxes in (anchors, anchors[odd]):
+        expected = reference.match_boxes(
+            targets, boxes, 0.7, 0.3, allow_low_quality=allow_low_quality
+        )
+        got = compiled("match_boxes", targets, boxes, 0.7, 0.3, allow_low_quality=allow_low_quality)
+        for one, other in zip(got, expected, strict=True):
+            assert_equal(one, other)
+        assert {-1, 0, 1} <= set(expected[1])
