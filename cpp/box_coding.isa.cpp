@@ -5,7 +5,8 @@ namespace roiops {
 namespace ROIOPS_ISA {
 namespace {
 
-constexpr int64_t kBlock = 256;
+// Not a power of two: columns that lie a multiple of 4 KiB apart get in each other's way.
+constexpr int64_t kBlock = 112;
 
 template <class T>
 struct Columns {
