@@ -31,7 +31,9 @@ P
 command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null ||
   fail "No C++ compiler here; on Debian and Ubuntu: apt install g++"
 
-"$python" -m venv --clear "$folder"
+# An environment of the same Python is brought up to date, another one is replaced.
+[ "$("$folder/bin/python" --version 2>/dev/null)" = "$("$python" --version)" ] ||
+  "$python" -m venv --clear "$folder"
 pip=("$folder/bin/python" -m pip --disable-pip-version-check install --constraint "$constraints")
 
 install() {
