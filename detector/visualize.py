@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -106,7 +107,8 @@ def overview(
     A prediction has the colour of the annotated object it matches (same class, mask IoU at least
     0.5), so that what was missed or doubled stands out. The format follows from the suffix.
     """
-    gap, caption, head, columns = 12, 28, 76, min(2, len(samples))
+    gap, caption, head = 12, 28, 76
+    columns = math.ceil(math.sqrt(len(samples) / 2))  # about as wide as it is high
     font, title_font = ImageFont.load_default(size=16), ImageFont.load_default(size=24)
     pairs = [
         _pair(sample, found, categories, panel)
