@@ -46,12 +46,7 @@ class RPN(nn.Module):
         """
         objectness, deltas = self._predict(features)
         per_level = self._anchors(features, batch_size)
-        proposals = self._propose(
-            [level.detach() for level in objectness],
-            [level.detach() for level in deltas],
-            per_level,
-            image_sizes,
-        )
+        proposals = self._propose(objectness, deltas, per_level, image_sizes)
         if targets is None:
             return proposals, {}
         losses = self._losses(
@@ -92,6 +87,7 @@ class RPN(nn.Module):
         anchors: Sequence[Tensor],
         image_sizes: Sequence[tuple[int, int]],
     ) -> list[Tensor]:
+        """Without gradients: the heads must not move their regions (joint training)."""
         config = self.config
         before = config.train_pre_nms_top_n if self.training else config.test_pre_nms_top_n
         after = config.train_post_nms_top_n if self.training else config.test_post_nms_top_n

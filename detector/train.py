@@ -142,7 +142,7 @@ def _step(
         [p for p in state.model.parameters() if p.requires_grad],
         state.config.train.clip_norm or math.inf,
     )
-    wrong = [] if math.isfinite(norm.item()) else ["all"]
+    wrong = [] if math.isfinite(norm.item()) else ["its norm"]
     _stop_if(wrong, "gradient", targets, iteration, group)
     state.optimizer.step()
     return values

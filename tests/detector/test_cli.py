@@ -97,7 +97,10 @@ def test_wrong_usage_exits_with_2(arguments):
         ("train --out {tmp}/x --config {config}", "no data to train on"),
         ("train --out {tmp}/x --config {config} --data coco:{tmp}/no", "no such folder"),
         ("train --out {tmp}/x --config {config} --data voc:1", "data must be nuclei, coco:DIR"),
-        ("train --out {tmp}/x --config nuclei_demo train.iteration=3", "did you mean train.iterations"),
+        (
+            "train --out {tmp}/x --config nuclei_demo train.iteration=3",
+            "did you mean train.iterations",
+        ),
         ("train --out {tmp}/x --config nuclei_demo --max-iters 0", "train.iterations:"),
         ("train --out {tmp}/x --config nuclei_demo --device tpu", "device 'tpu' cannot be used"),
         ("train --out {tmp}/x --config nuclei_demo --init {tmp}/no.pt", "no such checkpoint"),

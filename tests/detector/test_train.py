@@ -11,6 +11,7 @@ from tiny import tiny_config, write_discs
 import detector.train as training
 from detector.checkpoint import load_checkpoint
 from detector.config import update
+from detector.mask_rcnn import MaskRCNN
 from detector.presets import load_config
 from detector.run_folder import RunError
 from detector.schedule import build_optimizer, learning_rate
@@ -204,18 +205,24 @@ def test_a_non_finite_loss_stops_and_leaves_a_good_checkpoint(discs, tmp_path):
     assert all(torch.isfinite(value.float()).all() for value in weights.values())
 
 
-@pytest.mark.parametrize("name", ["rpn_box", "mask"])
-def test_a_non_finite_loss_is_named(name, discs, tmp_path, monkeypatch):
-    forward = training.nn.Module.__call__
+@pytest.mark.parametrize(
+    ("name", "poison", "message"),
+    [
+        ("rpn_box", lambda loss: loss * float("nan"), r"loss \(rpn_box\)"),
+        ("mask", lambda loss: loss * float("inf"), r"loss \(mask\)"),
+        # Finite, but the slope of the root at zero is not.
+        ("mask", lambda loss: loss + (loss * 0).sqrt(), "gradient"),
+    ],
+)
+def test_what_is_not_finite_is_named(name, poison, message, discs, tmp_path, monkeypatch):
+    forward = MaskRCNN.forward
 
-    def poisoned(module, *arguments):
-        losses = forward(module, *arguments)
-        if isinstance(losses, dict) and name in losses:
-            losses[name] = losses[name] * float("nan")
-        return losses
+    def poisoned(model, images, targets=None):
+        losses = forward(model, images, targets)
+        return losses | {name: poison(losses[name])}
 
-    monkeypatch.setattr("detector.mask_rcnn.MaskRCNN.__call__", poisoned)
-    with pytest.raises(RunError, match=rf"non-finite loss \({name}\) at iteration 0"):
+    monkeypatch.setattr(MaskRCNN, "forward", poisoned)
+    with pytest.raises(RunError, match=rf"non-finite {message}.* at iteration 0, images \d"):
         train(tiny_config(discs), tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "last.pt").iteration == 0
 
