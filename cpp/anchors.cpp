@@ -43,7 +43,8 @@ std::vector<Anchor> cell_anchors(const GridAnchorArgs& args) {
         const double height = std::nearbyint(width * ratio);
         for (double size : args.sizes) {
           const double scale = size / stride;
-          cell.push_back(centred(middle, middle, (width * scale - 1) / 2, (height * scale - 1) / 2));
+          cell.push_back(
+              centred(middle, middle, (width * scale - 1) / 2, (height * scale - 1) / 2));
         }
       }
       break;

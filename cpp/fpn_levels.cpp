@@ -18,8 +18,8 @@ void fpn_levels(const Array& levels, const Array& boxes, int64_t min_level,
     const std::vector<T> smallest(thresholds.begin(), thresholds.end());
     parallel_ranges(boxes.shape[0], 4096, threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const T area = (boxes.at<T>(i, 2) - boxes.at<T>(i, 0)) *
-                       (boxes.at<T>(i, 3) - boxes.at<T>(i, 1));
+        const T area =
+            (boxes.at<T>(i, 2) - boxes.at<T>(i, 0)) * (boxes.at<T>(i, 3) - boxes.at<T>(i, 1));
         int64_t level = min_level;
         if (area > 0 && area <= std::numeric_limits<T>::max())
           for (T least : smallest) level += area >= least;

@@ -31,8 +31,8 @@ Isa choose() {
                                             "has (at most ") +
                                 isa_name(best) + "); got " + wanted);
   }
-  throw std::invalid_argument(
-      std::string("ROIOPS_ISA must be baseline, avx2 or avx512; got ") + wanted);
+  throw std::invalid_argument(std::string("ROIOPS_ISA must be baseline, avx2 or avx512; got ") +
+                              wanted);
 }
 
 }  // namespace

@@ -83,8 +83,7 @@ class KeptList {
 template <class T>
 class KeptIndex {
  public:
-  KeptIndex(T threshold, T one, int64_t boxes)
-      : threshold_(threshold), one_(one) {
+  KeptIndex(T threshold, T one, int64_t boxes) : threshold_(threshold), one_(one) {
     const double inverse = 1.0 / static_cast<double>(threshold);
     parts_ = std::max(2, static_cast<int>(std::ceil(inverse)));
     // Boxes of IoU > t differ in either side by a factor of less than 1 / t.

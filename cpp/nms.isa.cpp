@@ -1,7 +1,6 @@
 // NMS' inner loop, vectorised over kept boxes; compiled without contraction, because it decides.
-#include "roiops/nms_kernels.h"
-
 #include "roiops/geometry.h"
+#include "roiops/nms_kernels.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

@@ -20,7 +20,7 @@ struct Job {
 
   const int64_t tasks;
   std::atomic<int64_t> next{0};
-  int helpers_wanted;    // guarded by Pool::mutex, as are the two below
+  int helpers_wanted;  // guarded by Pool::mutex, as are the two below
   int helpers_busy = 0;
   std::exception_ptr error;
   const std::function<void(const detail::Next&)>& participate;
@@ -31,7 +31,8 @@ thread_local bool inside_task = false;
 
 class Pool {
  public:
-  void run(int64_t tasks, int threads, const std::function<void(const detail::Next&)>& participate) {
+  void run(int64_t tasks, int threads,
+           const std::function<void(const detail::Next&)>& participate) {
     const int64_t most = tasks < threads ? tasks : threads;
     Job job(tasks, static_cast<int>(most) - 1, participate);
     {

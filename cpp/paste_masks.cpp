@@ -50,15 +50,16 @@ void resize_taps(Taps<T>& taps, B box_low, B box_high, double growth, int64_t pi
   }
 }
 
-// detectron2: the pixel centres between whose taps a cell of the mask lies. Its one cell of zeros on
-// each side counts in the cell numbers, not in `cells`.
+// detectron2: the pixel centres between whose taps a cell of the mask lies. Its one cell of zeros
+// on each side counts in the cell numbers, not in `cells`.
 template <class T>
 void centre_taps(Taps<T>& taps, double start, double end, int64_t pixels, int64_t cells) {
   taps.clear();
   if (!(std::isfinite(start) && std::isfinite(end) && end > start)) return;
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-    const double source = (static_cast<double>(pixel) + 0.5 - start) / (end - start) *
-                              static_cast<double>(cells) - 0.5;
+    const double source =
+        (static_cast<double>(pixel) + 0.5 - start) / (end - start) * static_cast<double>(cells) -
+        0.5;
     if (!(source > -1 && source < static_cast<double>(cells))) continue;
     if (!taps.size()) taps.first = pixel;
     const double low = std::floor(source);
@@ -171,7 +172,8 @@ void paste_masks(const Array& out, const PasteMasksArgs& args) {
   check_shape(op, "boxes", args.boxes, {n, 4});
   check_shape(op, "out", out, {n, -1, -1});
   check_dtype(op, "out", out, args.threshold ? DType::uint8 : args.masks.dtype);
-  if (args.masks.shape[1] < 1 || args.padding < 0 || (n > 0 && out.shape[2] > 1 && out.stride[2] != 1))
+  if (args.masks.shape[1] < 1 || args.padding < 0 ||
+      (n > 0 && out.shape[2] > 1 && out.stride[2] != 1))
     throw std::invalid_argument(
         message(op, ": masks must have cells, padding be at least 0, and out have whole rows"));
   dispatch_float(args.masks.dtype, [&](auto zero) {

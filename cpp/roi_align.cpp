@@ -22,8 +22,10 @@
 namespace roiops {
 namespace {
 
-// The public function an error speaks of: levels come with a pyramid.
+// The public function that an error speaks of.
 std::string op_name(const RoiAlignArgs& args, const char* suffix = "") {
+  if (args.placement == Placement::warp || args.placement == Placement::warp_mnc)
+    return std::string("roi_warp") + suffix;
   return (args.levels.data ? "multiscale_roi_align" : "roi_align") + std::string(suffix);
 }
 
@@ -40,66 +42,23 @@ struct Tables<double> {
   static const RoiAlignMaxKernels<double>& max() { return pick_roi_align_max_double(); }
 };
 
-// Reads the blocks of one map for one run of RoIs: decides once between a copy of the whole map and
-// a copy per RoI. Both give the same values.
-template <class Acc>
-class BlockReader {
- public:
-  void open(const Plan<Acc>& plan, const Array& map, int64_t image, int64_t block,
-            const int64_t* rois, int64_t count) {
-    block_ = channel_block<Acc>(map, image, block);
-    whole_ = false;
-    if (block_.side_by_side()) return;
-    const Patch all{0, 0, map.shape[2], map.shape[3]};
-    int64_t cells = 0;
-    for (int64_t i = 0; i < count && cells <= all.cells(); ++i) cells += plan.patch(rois[i]).cells();
-    whole_ = cells > all.cells();
-    if (whole_) map_ = copied(scratch_.get(all.cells() * L), block_, all);
-  }
-  Block<const Acc> read(const Patch& patch) {
-    if (block_.side_by_side()) return in_place(block_);
-    if (whole_) return map_;
-    return copied(scratch_.get(patch.cells() * L), block_, patch);
-  }
-
- private:
-  ChannelBlock<Acc> block_;
-  bool whole_;
-  Block<const Acc> map_;
-  Scratch<Acc> scratch_;
-};
-
-template <class Acc>
+template <class T, class Acc>
 void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Array>& values) {
   const int64_t bins_y = output.shape[2], bins_x = output.shape[3];
   const Plan<Acc> plan(op_name(args), args, bins_y, bins_x, false);
   const int64_t blocks = blocks_of(output.shape[1]);
   const Patch bins{0, 0, bins_y, bins_x};
 
-  // Runs of RoIs of one map, short enough to keep every thread busy.
-  struct Run {
-    int64_t group, begin, end;
-  };
-  std::vector<Run> runs;
-  const int64_t rois = args.rois.shape[0];
-  const int64_t per_run = std::max<int64_t>(16, rois * blocks / (8 * args.threads) + 1);
-  for (int64_t g = 0; g < plan.groups(); ++g)
-    for (int64_t i = 0; i < plan.group(g).count; i += per_run)
-      runs.push_back({g, i, std::min(plan.group(g).count, i + per_run)});
-
+  const std::vector<RoiGroup> runs = plan.groups().runs(blocks, args.threads);
   parallel_for(static_cast<int64_t>(runs.size()) * blocks, args.threads, [&] {
-    return [&, input = BlockReader<Acc>(), value = BlockReader<Acc>(),
+    return [&, input = BlockReader<T, Acc>(), value = BlockReader<T, Acc>(),
             result = std::vector<Acc>(bins.cells() * L)](int64_t task) mutable {
-      const Run run = runs[task / blocks];
-      const int64_t block = task % blocks;
-      const auto group = plan.group(run.group);
-      const int64_t* members = group.rois + run.begin;
-      const int64_t count = run.end - run.begin;
-      input.open(plan, args.inputs[group.level], group.image, block, members, count);
-      if (!values.empty())
-        value.open(plan, values[group.level], group.image, block, members, count);
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t k = members[i];
+      const RoiGroup run = runs[task / blocks];
+      const int64_t block = task % blocks, cells = plan.cells(run);
+      input.open(args.inputs[run.level], run.image, block, cells);
+      if (!values.empty()) value.open(values[run.level], run.image, block, cells);
+      for (int64_t i = 0; i < run.count; ++i) {
+        const int64_t k = run.rois[i];
         const Patch patch = plan.patch(k);
         const RoiStencil<Acc> roi = plan.stencil(k);
         const Block<const Acc> in = input.read(patch);
@@ -109,13 +68,13 @@ void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Ar
         } else {
           Tables<Acc>::mean().forward(result.data(), in, roi);
         }
-        store_patch(channel_block<Acc>(output, k, block), result.data(), bins);
+        store_patch(channel_block<T>(output, k, block), result.data(), bins);
       }
     };
   });
 }
 
-template <class Acc>
+template <class T, class Acc>
 void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
                 const RoiAlignArgs& args) {
   const int64_t bins_y = grad_output.shape[2], bins_x = grad_output.shape[3];
@@ -123,22 +82,21 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
   const int64_t blocks = blocks_of(grad_output.shape[1]);
   const Patch bins{0, 0, bins_y, bins_x};
 
-  parallel_for(plan.groups() * blocks, args.threads, [&] {
-    return [&, sums = Scratch<Acc>(), input = BlockReader<Acc>(),
+  parallel_for(plan.groups().size() * blocks, args.threads, [&] {
+    return [&, sums = Scratch<Acc>(), input = BlockReader<T, Acc>(),
             grad = std::vector<Acc>(bins.cells() * L)](int64_t task) mutable {
-      const auto group = plan.group(task / blocks);
+      const RoiGroup group = plan.groups()[task / blocks];
       const int64_t block = task % blocks;
       const Array& map = grad_inputs[group.level];
-      const ChannelBlock<Acc> target = channel_block<Acc>(map, group.image, block);
+      const ChannelBlock<T> target = channel_block<T>(map, group.image, block);
       const Patch all{0, 0, map.shape[2], map.shape[3]};
       Acc* sum = sums.get(all.cells() * L);
       std::fill(sum, sum + all.cells() * L, Acc(0));
       const Block<Acc> to{sum, all.cols * L, L};
-      if (args.max)
-        input.open(plan, args.inputs[group.level], group.image, block, group.rois, group.count);
+      if (args.max) input.open(args.inputs[group.level], group.image, block, plan.cells(group));
       for (int64_t i = 0; i < group.count; ++i) {
         const int64_t k = group.rois[i];
-        load_patch(grad.data(), channel_block<Acc>(grad_output, k, block), bins);
+        load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
         if (args.max)
           Tables<Acc>::max().grad_input(to, input.read(plan.patch(k)), grad.data(),
                                         plan.stencil(k));
@@ -150,7 +108,7 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
   });
 }
 
-template <class Acc>
+template <class T, class Acc>
 void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs& args) {
   const int64_t bins_y = grad_output.shape[2], bins_x = grad_output.shape[3];
   const Plan<Acc> plan(op_name(args, "_backward"), args, bins_y, bins_x, true);
@@ -158,15 +116,15 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
   const Patch bins{0, 0, bins_y, bins_x};
 
   parallel_for(args.rois.shape[0], args.threads, [&] {
-    return [&, input = BlockReader<Acc>(),
+    return [&, input = BlockReader<T, Acc>(),
             grad = std::vector<Acc>(bins.cells() * L)](int64_t k) mutable {
       Acc sums[4 * L] = {};
-      const Array& map = args.inputs[plan.level(k)];
+      const Array& map = args.inputs[plan.groups().level(k)];
       const Patch patch = plan.patch(k);
       for (int64_t block = 0; block < blocks && patch.cells(); ++block) {
-        input.open(plan, map, plan.image(k), block, &k, 1);
+        input.open(map, plan.groups().image(k), block, patch.cells());
         const Block<const Acc> in = input.read(patch);
-        load_patch(grad.data(), channel_block<Acc>(grad_output, k, block), bins);
+        load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
         if (args.max)
           Tables<Acc>::max().grad_rois(sums, in, grad.data(), plan.stencil(k));
         else
@@ -177,21 +135,23 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
         for (int side = 0; side < 4; ++side)
           for (int l = 0; l < half; ++l) sums[side * L + l] += sums[side * L + l + half];
       dispatch_float(result.dtype, [&](auto zero) {
-        using T = decltype(zero);
-        result.at<T>(k, 0) = T(0);
+        using Coord = decltype(zero);
+        result.at<Coord>(k, 0) = Coord(0);
         for (int side = 0; side < 4; ++side)
-          result.at<T>(k, 1 + side) = static_cast<T>(sums[side * L]);
+          result.at<Coord>(k, 1 + side) = static_cast<Coord>(sums[side * L]);
       });
     };
   });
 }
 
-void check(const char* op, const RoiAlignArgs& args, const Array& pooled, const char* pooled_name) {
+void check(const std::string& name, const RoiAlignArgs& args, const Array& pooled,
+           const char* pooled_name) {
+  const char* op = name.c_str();
   if (args.inputs.empty() || args.inputs.size() != args.spatial_scales.size())
     throw std::invalid_argument(
         message(op, ": input and spatial_scale must come in equal number, at least one"));
   const Array& first = args.inputs[0];
-  check_floating(op, "input", first);
+  check_features(op, "input", first);
   check_floating(op, "boxes", args.rois);
   check_shape(op, "boxes", args.rois, {-1, 5});
   if (args.levels.data) {
@@ -203,28 +163,27 @@ void check(const char* op, const RoiAlignArgs& args, const Array& pooled, const 
     check_dtype(op, "input", input, first.dtype);
     if (input.shape[2] < 1 || input.shape[3] < 1 || input.shape[2] >= INT32_MAX ||
         input.shape[3] >= INT32_MAX)
-      throw std::invalid_argument(
-          message(op, ": input must have height and width in [1, 2^31 - 2]; got ",
-                  shape_text(input)));
+      throw std::invalid_argument(message(
+          op, ": input must have height and width in [1, 2^31 - 2]; got ", shape_text(input)));
   }
   check_shape(op, pooled_name, pooled, {args.rois.shape[0], first.shape[1], -1, -1});
   if (pooled.shape[2] < 1 || pooled.shape[3] < 1)
-    throw std::invalid_argument(message(op, ": output_size must be at least 1; got ",
-                                        shape_text(pooled)));
+    throw std::invalid_argument(
+        message(op, ": output_size must be at least 1; got ", shape_text(pooled)));
   check_dtype(op, pooled_name, pooled, first.dtype);
   if (args.sampling_ratio > kMaxSamplingRatio)
     throw std::invalid_argument(message(op, ": sampling_ratio must be at most ", kMaxSamplingRatio,
                                         "; got ", args.sampling_ratio));
 }
 
-void check_like_inputs(const char* op, const char* name, const std::vector<Array>& maps,
+void check_like_inputs(const std::string& op, const char* name, const std::vector<Array>& maps,
                        const RoiAlignArgs& args) {
   if (maps.size() != args.inputs.size())
     throw std::invalid_argument(message(op, ": ", name, " must have one map per input"));
   for (size_t l = 0; l < maps.size(); ++l) {
     const int64_t* s = args.inputs[l].shape;
-    check_shape(op, name, maps[l], {s[0], s[1], s[2], s[3]});
-    check_dtype(op, name, maps[l], args.inputs[l].dtype);
+    check_shape(op.c_str(), name, maps[l], {s[0], s[1], s[2], s[3]});
+    check_dtype(op.c_str(), name, maps[l], args.inputs[l].dtype);
   }
 }
 
@@ -232,31 +191,30 @@ void check_like_inputs(const char* op, const char* name, const std::vector<Array
 
 void roi_align_forward(const Array& output, const RoiAlignArgs& args,
                        const std::vector<Array>& values) {
-  const std::string op = op_name(args);
-  check(op.c_str(), args, output, "output");
-  if (!values.empty()) check_like_inputs(op.c_str(), "values", values, args);
-  dispatch_float(output.dtype, [&](auto zero) {
-    forward<decltype(zero)>(output, args, values);
+  check(op_name(args), args, output, "output");
+  if (!values.empty()) check_like_inputs(op_name(args), "values", values, args);
+  dispatch_features(output.dtype, [&](auto stored, auto summed) {
+    forward<decltype(stored), decltype(summed)>(output, args, values);
   });
 }
 
 void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
                           const RoiAlignArgs& args) {
   const std::string op = op_name(args, "_backward");
-  check(op.c_str(), args, grad_output, "grad_output");
-  check_like_inputs(op.c_str(), "grad_input", grad_inputs, args);
-  dispatch_float(grad_output.dtype, [&](auto zero) {
-    grad_input<decltype(zero)>(grad_inputs, grad_output, args);
+  check(op, args, grad_output, "grad_output");
+  check_like_inputs(op, "grad_input", grad_inputs, args);
+  dispatch_features(grad_output.dtype, [&](auto stored, auto summed) {
+    grad_input<decltype(stored), decltype(summed)>(grad_inputs, grad_output, args);
   });
 }
 
 void roi_align_grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs& args) {
   const std::string op = op_name(args, "_backward");
-  check(op.c_str(), args, grad_output, "grad_output");
+  check(op, args, grad_output, "grad_output");
   check_shape(op.c_str(), "grad_rois", result, {args.rois.shape[0], 5});
   check_floating(op.c_str(), "grad_rois", result);
-  dispatch_float(grad_output.dtype, [&](auto zero) {
-    grad_rois<decltype(zero)>(result, grad_output, args);
+  dispatch_features(grad_output.dtype, [&](auto stored, auto summed) {
+    grad_rois<decltype(stored), decltype(summed)>(result, grad_output, args);
   });
 }
 

@@ -1,7 +1,6 @@
 // RoIAlign's maximum, vectorised over 16 channels. Compiled once per instruction set, without
 // contraction: which sample wins must not depend on the machine.
 #include "roiops/roi_align_kernels.h"
-
 #include "roiops/simd.h"
 
 namespace roiops {
@@ -16,8 +15,9 @@ struct Kernels {
   using Roi = RoiStencil<Acc>;
   static constexpr int L = ROIOPS_LANES;
 
-  // The bin's winning sample of each lane, as (row sample, column sample); -1 where a sample outside
-  // the map (worth 0) wins or there is none. The first wins among equals; the first NaN wins all.
+  // The bin's winning sample of each lane, as (row sample, column sample); -1 where a sample
+  // outside the map (worth 0) wins or there is none. The first wins among equals; the first NaN
+  // wins all.
   struct Winners {
     Acc best[L];
     int32_t y[L], x[L];

@@ -1,4 +1,4 @@
-"""Region operators for object detection, for NumPy and torch: one compiled core, no framework in it."""
+"""Region operators for object detection on NumPy and torch: one compiled core."""
 
 from roiops import reference
 from roiops._arrays import load_torch as _load_torch
@@ -21,6 +21,8 @@ from roiops.ops.multiscale_roi_align import (
 from roiops.ops.nms import batched_nms, nms
 from roiops.ops.paste_masks import paste_masks
 from roiops.ops.roi_align import roi_align, roi_align_backward
+from roiops.ops.roi_pool import roi_pool, roi_pool_backward
+from roiops.ops.roi_warp import roi_warp, roi_warp_backward
 
 __version__ = "0.1.0"
 
@@ -45,6 +47,10 @@ __all__ = [
     "reference",
     "roi_align",
     "roi_align_backward",
+    "roi_pool",
+    "roi_pool_backward",
+    "roi_warp",
+    "roi_warp_backward",
     "set_num_threads",
     "show_config",
 ]

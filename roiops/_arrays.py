@@ -42,6 +42,8 @@ class Namespace(Protocol):
 
     def full_like(self, x: Array, value: float) -> Array: ...
 
+    def astype(self, x: Array, dtype: str) -> Array: ...
+
     def describe(self, x: Array) -> Any:
         """What the compiled module takes as an array."""
         ...
@@ -56,7 +58,8 @@ class NumPy:
         return operator.run(self, *args)
 
     def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
-        return np.empty(shape, dtype)
+        # bfloat16 has no name in NumPy itself: the caller's array brings the type.
+        return np.empty(shape, like.dtype if dtype == like.dtype.name else dtype)
 
     def dtype(self, x: Array) -> str:
         return x.dtype.name
@@ -70,7 +73,12 @@ class NumPy:
     def full_like(self, x: Array, value: float) -> Array:
         return np.full_like(x, value)
 
+    def astype(self, x: Array, dtype: str) -> Array:
+        return x.astype(dtype)
+
     def describe(self, x: Array) -> Any:
+        if x.dtype.name == "bfloat16":
+            return (x.__array_interface__["data"][0], "bfloat16", x.shape, self.strides(x))
         return x
 
     def threads(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from roiops._arrays import Array, Namespace
 
 FLOATING = ("float32", "float64")
+FEATURES = ("float16", "bfloat16", "float32", "float64")
 
 
 def shape(op: str, name: str, expected: str, x: Array, ok: bool) -> None:
@@ -24,6 +25,20 @@ def floating(op: str, name: str, xp: Namespace, x: Array) -> None:
         raise TypeError(f"{op}: {name} must be float32 or float64; got {xp.dtype(x)}")
 
 
+def features(op: str, name: str, xp: Namespace, x: Array) -> None:
+    """Raise TypeError unless ``x`` is of one of the four floating types."""
+    if xp.dtype(x) not in FEATURES:
+        raise TypeError(
+            f"{op}: {name} must be {', '.join(FEATURES[:3])} or {FEATURES[3]}; got {xp.dtype(x)}"
+        )
+
+
+def promoted(xp: Namespace, x: Array) -> Array:
+    """16-bit boxes and scores as float32, others as they are: 16 bits cannot hold a pixel
+    coordinate, so nothing is computed in them."""
+    return xp.astype(x, "float32") if xp.dtype(x) in FEATURES[:2] else x
+
+
 def integer(op: str, name: str, xp: Namespace, x: Array) -> None:
     """Raise TypeError unless ``x`` is int64."""
     if xp.dtype(x) != "int64":
@@ -33,8 +48,7 @@ def integer(op: str, name: str, xp: Namespace, x: Array) -> None:
 def same_dtype(op: str, name: str, xp: Namespace, x: Array, like_name: str, like: Array) -> None:
     if xp.dtype(x) != xp.dtype(like):
         raise TypeError(
-            f"{op}: {name} must have the dtype of {like_name} ({xp.dtype(like)}); "
-            f"got {xp.dtype(x)}"
+            f"{op}: {name} must have the dtype of {like_name} ({xp.dtype(like)}); got {xp.dtype(x)}"
         )
 
 

@@ -52,6 +52,9 @@ class Torch:
     def full_like(self, x: Tensor, value: float) -> Tensor:
         return torch.full_like(x, value)
 
+    def astype(self, x: Tensor, dtype: str) -> Tensor:
+        return x.to(_NAMES[dtype])
+
     def describe(self, x: Tensor) -> Any:
         return (x.data_ptr(), _DTYPES[x.dtype], x.shape, x.stride())
 
@@ -72,9 +75,7 @@ def _register(op: _operators.Operator) -> None:
     fake = op.fake or op.allocate
     torch.library.register_fake(qualified, functools.partial(fake, TORCH), lib=_LIBRARY)
     if op.backward is not None:
-        torch.library.register_autograd(
-            qualified, op.backward, setup_context=op.save, lib=_LIBRARY
-        )
+        torch.library.register_autograd(qualified, op.backward, setup_context=op.save, lib=_LIBRARY)
     # The overload itself: looking it up by name in each call would cost as much as the kernel.
     _OVERLOADS[op.name] = getattr(torch.ops.roiops, op.name).default
 

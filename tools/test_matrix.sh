@@ -32,11 +32,11 @@ for setting in "$@"; do
   case $setting in
     numpy)
       isa=baseline
-      install "$folder" constraints/numpy.txt pytest hypothesis
+      install "$folder" constraints/numpy.txt pytest hypothesis ml-dtypes
       ;;
     torch-2.13)
       isa=avx2
-      install "$folder" constraints/demo.txt torch pytest hypothesis
+      install "$folder" constraints/demo.txt torch pytest hypothesis ml-dtypes
       ;;
     torch-2.14)
       # The packages of the test environment (gigabytes: not a second time), but roiops from the

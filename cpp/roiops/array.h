@@ -3,9 +3,11 @@
 
 #include <cstdint>
 
+#include "roiops/half.h"
+
 namespace roiops {
 
-enum class DType { float32, float64, int64, int8, uint8 };
+enum class DType { float16, bfloat16, float32, float64, int64, int8, uint8 };
 
 constexpr int kMaxDims = 5;
 
@@ -40,6 +42,21 @@ struct Array {
 template <class F>
 auto dispatch_float(DType dtype, F&& f) {
   return dtype == DType::float64 ? f(double{}) : f(float{});
+}
+
+// Calls f with a value of the storage type and one of the type that sums of it are computed in.
+template <class F>
+auto dispatch_features(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::float16:
+      return f(Float16{}, float{});
+    case DType::bfloat16:
+      return f(BFloat16{}, float{});
+    case DType::float64:
+      return f(double{}, double{});
+    default:
+      return f(float{}, float{});
+  }
 }
 
 }  // namespace roiops

@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 
 #include "roiops/array.h"
+#include "roiops/block.h"
 #include "roiops/config.h"
-#include "roiops/roi_align_kernels.h"
 
 namespace roiops {
 
@@ -34,61 +35,88 @@ struct Scratch {
 };
 
 // 16 (or the last few) channels of one image of one map.
-template <class Acc>
+template <class T>
 struct ChannelBlock {
-  Acc* data;  // of channel `first` at cell (0, 0)
+  T* data;                     // of channel `first` at cell (0, 0)
   int64_t channel, row, cell;  // strides
   int lanes;
-  bool side_by_side() const { return lanes == L && channel == 1; }
 };
 
-template <class Acc>
-ChannelBlock<Acc> channel_block(const Array& map, int64_t image, int64_t block) {
+template <class T>
+ChannelBlock<T> channel_block(const Array& map, int64_t image, int64_t block) {
   const int64_t first = block * L;
-  return {map.at<Acc>() + image * map.stride[0] + first * map.stride[1], map.stride[1],
-          map.stride[2], map.stride[3],
-          static_cast<int>(std::min<int64_t>(L, map.shape[1] - first))};
+  return {map.at<T>() + image * map.stride[0] + first * map.stride[1], map.stride[1], map.stride[2],
+          map.stride[3], static_cast<int>(std::min<int64_t>(L, map.shape[1] - first))};
 }
 
 // Copies a patch to [rows][cols][16]; lanes past the last channel are zero.
-template <class Acc>
-void load_patch(Acc* to, const ChannelBlock<Acc>& from, const Patch& p) {
+template <class Acc, class T>
+void load_patch(Acc* to, const ChannelBlock<T>& from, const Patch& p) {
   for (int64_t y = 0; y < p.rows; ++y, to += p.cols * L) {
-    const Acc* row = from.data + (p.top + y) * from.row + p.left * from.cell;
+    const T* row = from.data + (p.top + y) * from.row + p.left * from.cell;
     for (int lane = 0; lane < L; ++lane) {
       if (lane >= from.lanes) {
         for (int64_t x = 0; x < p.cols; ++x) to[x * L + lane] = Acc(0);
         continue;
       }
-      const Acc* cells = row + lane * from.channel;
-      for (int64_t x = 0; x < p.cols; ++x) to[x * L + lane] = cells[x * from.cell];
+      const T* cells = row + lane * from.channel;
+      for (int64_t x = 0; x < p.cols; ++x) to[x * L + lane] = widen(cells[x * from.cell]);
     }
   }
 }
 
-template <class Acc>
-void store_patch(const ChannelBlock<Acc>& to, const Acc* from, const Patch& p) {
+template <class T, class Acc>
+void store_patch(const ChannelBlock<T>& to, const Acc* from, const Patch& p) {
   for (int64_t y = 0; y < p.rows; ++y, from += p.cols * L) {
-    Acc* row = to.data + (p.top + y) * to.row + p.left * to.cell;
+    T* row = to.data + (p.top + y) * to.row + p.left * to.cell;
     for (int lane = 0; lane < to.lanes; ++lane) {
-      Acc* cells = row + lane * to.channel;
-      for (int64_t x = 0; x < p.cols; ++x) cells[x * to.cell] = from[x * L + lane];
+      T* cells = row + lane * to.channel;
+      for (int64_t x = 0; x < p.cols; ++x) narrow(cells[x * to.cell], from[x * L + lane]);
     }
   }
 }
 
-// A block read in place, or through a scratch copy whose pointer is shifted so that map coordinates
-// address it.
-template <class Acc>
-Block<const Acc> in_place(const ChannelBlock<Acc>& b) {
-  return {b.data, b.row, b.cell};
-}
-template <class Acc>
-Block<const Acc> copied(Acc* scratch, const ChannelBlock<Acc>& b, const Patch& p) {
+// A scratch copy of a patch, its pointer shifted so that map coordinates address it.
+template <class Acc, class T>
+Block<const Acc> copied(Acc* scratch, const ChannelBlock<T>& b, const Patch& p) {
   load_patch(scratch, b, p);
   return {scratch - (p.top * p.cols + p.left) * L, p.cols * L, L};
 }
 
-int64_t blocks_of(int64_t channels) { return (channels + L - 1) / L; }
+// Reads 16 channels of one map for one run of RoIs: decides once between a copy of the whole map
+// and a copy per RoI. Both give the same values.
+template <class T, class Acc>
+class BlockReader {
+ public:
+  // `cells`: of all patches that will be read, together.
+  void open(const Array& map, int64_t image, int64_t block, int64_t cells) {
+    block_ = channel_block<T>(map, image, block);
+    mode_ = Mode::patches;
+    if constexpr (std::is_same_v<T, Acc>) {
+      if (block_.lanes == L && block_.channel == 1) {
+        mode_ = Mode::in_place;
+        shared_ = {block_.data, block_.row, block_.cell};
+        return;
+      }
+    }
+    const Patch all{0, 0, map.shape[2], map.shape[3]};
+    if (cells <= all.cells()) return;
+    mode_ = Mode::whole_map;
+    shared_ = copied(scratch_.get(all.cells() * L), block_, all);
+  }
+  Block<const Acc> read(const Patch& patch) {
+    if (mode_ != Mode::patches) return shared_;
+    return copied(scratch_.get(patch.cells() * L), block_, patch);
+  }
+
+ private:
+  enum class Mode { in_place, whole_map, patches };
+  ChannelBlock<T> block_;
+  Mode mode_;
+  Block<const Acc> shared_;
+  Scratch<Acc> scratch_;
+};
+
+inline int64_t blocks_of(int64_t channels) { return (channels + L - 1) / L; }
 
 }  // namespace roiops

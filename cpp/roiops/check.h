@@ -49,6 +49,11 @@ inline void check_dtype(const char* op, const char* name, const Array& a, DType 
   if (a.dtype != expected) throw TypeError(message(op, ": ", name, " has an unexpected dtype"));
 }
 
+inline void check_features(const char* op, const char* name, const Array& a) {
+  if (a.dtype > DType::float64)
+    throw TypeError(message(op, ": ", name, " must be float16, bfloat16, float32 or float64"));
+}
+
 inline void check_floating(const char* op, const char* name, const Array& a) {
   if (a.dtype != DType::float32 && a.dtype != DType::float64)
     throw TypeError(message(op, ": ", name, " must be float32 or float64"));

@@ -15,39 +15,59 @@ namespace roiops {
 
 constexpr int kMaxSamplingRatio = 4096;
 
+// The policy in which RoIAlign and RoIWarp differ.
+enum class Placement {
+  align,    // RoIAlign, cell i centred at coordinate i; RoIs smaller than a cell are widened to it
+  aligned,  // RoIAlign, cell i centred at i + 0.5
+  warp,  // RoIWarp as the Mask R-CNN paper describes it: ends rounded as in RoIPool, then as align
+  warp_mnc,  // RoIWarp as the MNC layer does it: ends rounded, one sample at each bin's corner
+};
+
 // One axis of one RoI: `bins` output cells, each with `grid` samples, along a map of `size` cells.
 // Coordinates are in feature cells, cell i being centred at i. T is the boxes' own type.
 template <class T>
 struct RoiAxis {
-  T start;       // scaled low end of the RoI (half a cell less if aligned)
-  T length;      // after the clamp to 1 of aligned=False
-  T bin;         // length / bins
-  T grid;        // samples per bin, a whole number
-  bool clamped;  // the clamp was active: the high end has no influence
+  T start;                   // scaled low end of the RoI (half a cell less if aligned)
+  T length;                  // after the clamp to 1 of aligned=False
+  T bin;                     // length / bins
+  T grid;                    // samples per bin, a whole number
+  bool clamped;              // the clamp was active: the high end has no influence
+  T inset;                   // where in its share of the bin a sample lies: 1/2, or 0 at the corner
+  T low_limit, high_margin;  // a sample in [low_limit, size + high_margin] is read, else worth 0
 };
 
 // A bilinear sample's part on one axis: its two taps, and what the box gradient needs.
 template <class T>
 struct AxisSample {
-  bool valid;     // inside the map widened by one cell; otherwise the sample is worth 0
-  bool sloped;    // moving the sample changes its value (not at the borders' clamp)
+  bool valid;   // inside the map and a little around it; otherwise the sample is worth 0
+  bool sloped;  // moving the sample changes its value (not at the borders' clamp)
   int32_t low, high;
   T weight_low, weight_high;
-  T position;     // where the sample lies in the RoI: 0 at the low end, 1 at the high end
+  T position;  // where the sample lies in the RoI: 0 at the low end, 1 at the high end
 };
 
 template <class T>
-ROIOPS_INLINE RoiAxis<T> make_axis(T low, T high, T scale, bool aligned, int64_t bins,
-                                      int64_t sampling_ratio) {
-  const T offset = aligned ? T(0.5) : T(0);
+ROIOPS_INLINE RoiAxis<T> make_axis(T low, T high, T scale, Placement placement, int64_t bins,
+                                   int64_t sampling_ratio) {
+  const bool mnc = placement == Placement::warp_mnc;
+  const T offset = placement == Placement::aligned ? T(0.5) : T(0);
+  T end = high * scale - offset;
   RoiAxis<T> axis;
   axis.start = low * scale - offset;
-  axis.length = (high * scale - offset) - axis.start;
-  axis.clamped = !aligned && axis.length < T(1);
-  if (axis.clamped) axis.length = T(1);
+  if (mnc || placement == Placement::warp) {
+    axis.start = std::round(axis.start);
+    end = std::round(end);
+  }
+  const T shortest = mnc ? T(0) : T(1);
+  axis.length = end - axis.start;
+  axis.clamped = placement != Placement::aligned && axis.length < shortest;
+  if (axis.clamped) axis.length = shortest;
   axis.bin = axis.length / T(bins);
-  axis.grid = sampling_ratio > 0 ? T(sampling_ratio) : std::ceil(axis.bin);
+  axis.grid = mnc ? T(1) : sampling_ratio > 0 ? T(sampling_ratio) : std::ceil(axis.bin);
   if (!(axis.grid > 0)) axis.grid = T(0);
+  axis.inset = mnc ? T(0) : T(0.5);
+  axis.low_limit = mnc ? T(-0.5) : T(-1);
+  axis.high_margin = mnc ? T(-0.5) : T(0);
   return axis;
 }
 
@@ -77,12 +97,12 @@ ROIOPS_INLINE SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, int
 
 template <class T>
 ROIOPS_INLINE AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, double index,
-                                           int64_t bins, int64_t size) {
-  const T i = static_cast<T>(index) + T(0.5);
+                                        int64_t bins, int64_t size) {
+  const T i = static_cast<T>(index) + axis.inset;
   T at = axis.start + static_cast<T>(p) * axis.bin + i * axis.bin / axis.grid;
   AxisSample<T> s;
   s.position = (static_cast<T>(p) + i / axis.grid) / static_cast<T>(bins);
-  s.valid = at >= T(-1) && at <= static_cast<T>(size);
+  s.valid = at >= axis.low_limit && at <= static_cast<T>(size) + axis.high_margin;
   s.sloped = false;
   s.low = s.high = 0;
   s.weight_low = s.weight_high = T(0);
@@ -100,6 +120,23 @@ ROIOPS_INLINE AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, doubl
     s.weight_low = T(1) - s.weight_high;
   }
   return s;
+}
+
+// The cells [begin, end) of bin `p` of RoIPool along one axis, clipped to the map; empty for a RoI
+// that is not finite. `low` and `high` are the RoI's ends in image pixels.
+template <class T>
+ROIOPS_INLINE void pool_cells(T low, T high, T scale, int64_t p, int64_t bins, int64_t size,
+                              int32_t* begin, int32_t* end) {
+  const T first = std::round(low * scale), last = std::round(high * scale);
+  T length = last - first + T(1);
+  if (length < T(1)) length = T(1);
+  const T bin = length / static_cast<T>(bins);
+  const T from = std::floor(static_cast<T>(p) * bin) + first;
+  const T to = std::ceil(static_cast<T>(p + 1) * bin) + first;
+  const T limit = static_cast<T>(size);
+  const bool finite = std::isfinite(from) && std::isfinite(to);
+  *begin = finite ? static_cast<int32_t>(from < T(0) ? T(0) : from > limit ? limit : from) : 0;
+  *end = finite ? static_cast<int32_t>(to < T(0) ? T(0) : to > limit ? limit : to) : 0;
 }
 
 // Intersection over union of two boxes x1, y1, x2, y2. `one` is 1 for the legacy convention in

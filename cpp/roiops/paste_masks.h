@@ -3,7 +3,8 @@
 // masks (N, M, M) float32 or float64 probabilities; boxes (N, 4) float32 or float64, image pixels
 // out   (N, H, W): uint8 (0 or 1) with a threshold, else the masks' dtype; every element is written
 //
-// torchvision: the mask gets `padding` cells of zeros on each side, the box grows by (M + 2 padding)
+// torchvision: the mask gets `padding` cells of zeros on each side, the box grows by (M + 2
+// padding)
 //   / M about its centre and is truncated to whole pixels x1..x2 inclusive; the mask is resized to
 //   them (bilinear, half-pixel centres, clamped at its edge). 1 where the value is > threshold.
 // detectron2: every pixel centre is sampled in the exact box, with zeros around the mask. 1 where

@@ -1,23 +1,28 @@
-// RoIAlign (Mask R-CNN, section 3) over one feature map or several levels of a pyramid.
+// RoIAlign (Mask R-CNN, section 3) over one feature map or several levels of a pyramid; and
+// RoIWarp, which places its samples by another policy. Its gradient passes straight through the
+// rounding.
 //
 //   output[k, c, ph, pw] = mean or max over the bin's samples of the bilinear interpolation of
 //                          inputs[level(k)][batch(k), c]
 //
-// inputs    L maps (N, C, H_l, W_l), float32 or float64, any strides
+// inputs    L maps (N, C, H_l, W_l), float16, bfloat16, float32 or float64, any strides
 // rois      (K, 5) batch_index, x1, y1, x2, y2 in image coordinates, float32 or float64
 // levels    (K,) int64 index into inputs; unused (data == nullptr) for a single map
 // output    (K, C, PH, PW) of the inputs' dtype; every element is written
 //
-// Coordinates are computed in the dtype of `rois`, sums in the dtype of the inputs. An RoI with a
-// non-finite coordinate (also after scaling) has output 0 and gradient 0. A batch index that is not
-// a whole number in [0, N), or a level outside [0, L), throws std::out_of_range before anything is
+// Coordinates are computed in the dtype of `rois`, sums in that of the inputs, or in float32 for
+// 16-bit ones. An RoI with a non-finite coordinate (also after scaling) has output 0 and gradient
+// 0. A batch index that is not a whole number in [0, N), or a level outside [0, L), throws
+// std::out_of_range before anything is
 // written. The same input gives the same bits for every thread count and layout: a bin's taps are
-// added row by row in ascending order, RoIs in ascending index, channels in a fixed tree of 16 lanes.
+// added row by row in ascending order, RoIs in ascending index, channels in a fixed tree of 16
+// lanes.
 #pragma once
 
 #include <vector>
 
 #include "roiops/array.h"
+#include "roiops/geometry.h"
 
 namespace roiops {
 
@@ -27,7 +32,7 @@ struct RoiAlignArgs {
   Array rois;
   Array levels;
   int64_t sampling_ratio = -1;
-  bool aligned = false;
+  Placement placement = Placement::align;
   bool max = false;  // reduction: maximum of the bin's samples instead of their mean
   int threads = 1;
 };

@@ -1,12 +1,10 @@
 // The inner loops of RoIAlign: one RoI, one block of 16 channels, one table per instruction set.
-//
-// A block is read through (pointer, row stride, cell stride): the feature map itself where 16
-// channels lie side by side (channels_last), else a scratch copy [rows][cols][16]. Results and
-// output gradients of a bin are [PH * PW][16].
+// Results and output gradients of a bin are [PH * PW][16].
 #pragma once
 
 #include <cstdint>
 
+#include "roiops/block.h"
 #include "roiops/isa.h"
 
 namespace roiops {
@@ -30,9 +28,9 @@ template <class Acc>
 struct AxisStencil {
   int64_t bins;
   const BinRange* ranges;
-  const Acc* weights;            // mean: the samples of a bin merged into one weight per cell
-  const Acc* start_weights;      // mean: its derivative by the RoI's low end; null if not needed
-  const Acc* end_weights;        //       and by the high end
+  const Acc* weights;              // mean: the samples of a bin merged into one weight per cell
+  const Acc* start_weights;        // mean: its derivative by the RoI's low end; null if not needed
+  const Acc* end_weights;          //       and by the high end
   const SampleTaps<Acc>* samples;  // max: the samples, in order
 };
 
@@ -41,19 +39,12 @@ struct RoiStencil {
   AxisStencil<Acc> y, x;
 };
 
-template <class Cell>
-struct Block {
-  Cell* data;
-  int64_t row, cell;  // strides in elements
-};
-
 template <class Acc>
 struct RoiAlignMeanKernels {
   void (*forward)(Acc* result, Block<const Acc> input, const RoiStencil<Acc>& roi);
   void (*grad_input)(Block<Acc> grad_input, const Acc* grad, const RoiStencil<Acc>& roi);
   // sums[4][16]: gradients of x1, y1, x2, y2 per lane, added to.
-  void (*grad_rois)(Acc* sums, Block<const Acc> input, const Acc* grad,
-                    const RoiStencil<Acc>& roi);
+  void (*grad_rois)(Acc* sums, Block<const Acc> input, const Acc* grad, const RoiStencil<Acc>& roi);
 };
 
 template <class Acc>
@@ -63,8 +54,7 @@ struct RoiAlignMaxKernels {
                   const RoiStencil<Acc>& roi);
   void (*grad_input)(Block<Acc> grad_input, Block<const Acc> input, const Acc* grad,
                      const RoiStencil<Acc>& roi);
-  void (*grad_rois)(Acc* sums, Block<const Acc> input, const Acc* grad,
-                    const RoiStencil<Acc>& roi);
+  void (*grad_rois)(Acc* sums, Block<const Acc> input, const Acc* grad, const RoiStencil<Acc>& roi);
 };
 
 ROIOPS_DECLARE_KERNELS(RoiAlignMeanKernels<float>, roi_align_mean_float)

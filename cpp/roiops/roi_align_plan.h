@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "roiops/channel_blocks.h"
@@ -12,6 +13,7 @@
 #include "roiops/geometry.h"
 #include "roiops/parallel.h"
 #include "roiops/roi_align.h"
+#include "roiops/roi_groups.h"
 
 namespace roiops {
 
@@ -21,7 +23,7 @@ constexpr int64_t kChunk = 64;  // RoIs whose stencils share memory
 template <class Acc>
 struct StencilChunk {
   struct Axis {
-    int64_t ranges;  // first of this axis' bins in `ranges`
+    int64_t ranges;     // first of this axis' bins in `ranges`
     int32_t low, high;  // cells it touches: [low, high]; empty if low > high
   };
   std::vector<BinRange> ranges;
@@ -40,12 +42,16 @@ bool finite_roi(const T* roi, const RoiAxis<T>& y, const RoiAxis<T>& x) {
 template <class Acc>
 class Plan {
  public:
-  Plan(const std::string& op, const RoiAlignArgs& args, int64_t bins_y, int64_t bins_x, bool gradients)
-      : args_(args), bins_y_(bins_y), bins_x_(bins_x), gradients_(gradients) {
-    const int64_t images = args.inputs[0].shape[0];
+  Plan(const std::string& op, const RoiAlignArgs& args, int64_t bins_y, int64_t bins_x,
+       bool gradients)
+      : args_(args),
+        bins_y_(bins_y),
+        bins_x_(bins_x),
+        gradients_(gradients),
+        groups_(op, args.rois, args.levels, args.inputs[0].shape[0],
+                static_cast<int64_t>(args.inputs.size())) {
     dispatch_float(args.rois.dtype, [&](auto zero) {
       using T = decltype(zero);
-      group_rois<T>(op, images);
       const int64_t rois = args.rois.shape[0];
       chunks_.resize((rois + kChunk - 1) / kChunk);
       parallel_for(chunks_.size(), args.threads, [&] {
@@ -57,19 +63,7 @@ class Plan {
     });
   }
 
-  // RoIs of one (level, image), in index order.
-  struct Group {
-    int64_t level, image;
-    const int64_t* rois;
-    int64_t count;
-  };
-  Group group(int64_t g) const {
-    return {g / images(), g % images(), order_.data() + begin_[g], begin_[g + 1] - begin_[g]};
-  }
-  int64_t groups() const { return static_cast<int64_t>(begin_.size()) - 1; }
-  int64_t images() const { return args_.inputs[0].shape[0]; }
-  int64_t level(int64_t k) const { return level_[k]; }
-  int64_t image(int64_t k) const { return image_[k]; }
+  const RoiGroups& groups() const { return groups_; }
 
   RoiStencil<Acc> stencil(int64_t k) const {
     const StencilChunk<Acc>& chunk = chunks_[k / kChunk];
@@ -82,6 +76,11 @@ class Plan {
     if (axes[0].low > axes[0].high || axes[1].low > axes[1].high) return {0, 0, 0, 0};
     return {axes[0].low, axes[1].low, axes[0].high - axes[0].low + 1,
             axes[1].high - axes[1].low + 1};
+  }
+  int64_t cells(const RoiGroup& group) const {
+    int64_t cells = 0;
+    for (int64_t i = 0; i < group.count; ++i) cells += patch(group.rois[i]).cells();
+    return cells;
   }
 
  private:
@@ -96,38 +95,14 @@ class Plan {
   }
 
   template <class T>
-  void group_rois(const std::string& op, int64_t images) {
-    const int64_t rois = args_.rois.shape[0], levels = args_.inputs.size();
-    level_.resize(rois);
-    image_.resize(rois);
-    begin_.assign(levels * images + 1, 0);
-    for (int64_t k = 0; k < rois; ++k) {
-      const T index = args_.rois.at<T>(k, 0);
-      if (!(index >= 0 && index < static_cast<T>(images) && index == std::floor(index)))
-        throw std::out_of_range(message(op, ": boxes[", k,
-                                        ", 0] (batch index) must be a whole number in [0, ", images,
-                                        "); got ", index));
-      image_[k] = static_cast<int64_t>(index);
-      level_[k] = args_.levels.data ? args_.levels.at<int64_t>(k) : 0;
-      if (level_[k] < 0 || level_[k] >= levels)
-        throw std::out_of_range(message(op, ": levels[", k, "] must be in [0, ", levels,
-                                        "); got ", level_[k]));
-      ++begin_[level_[k] * images + image_[k] + 1];
-    }
-    for (size_t g = 1; g < begin_.size(); ++g) begin_[g] += begin_[g - 1];
-    order_.resize(rois);
-    std::vector<int64_t> next(begin_.begin(), begin_.end() - 1);
-    for (int64_t k = 0; k < rois; ++k) order_[next[level_[k] * images + image_[k]]++] = k;
-  }
-
-  template <class T>
   void add_roi(StencilChunk<Acc>& chunk, int64_t k) {
-    const Array& input = args_.inputs[level_[k]];
-    const T scale = static_cast<T>(args_.spatial_scales[level_[k]]);
+    const int64_t level = groups_.level(k);
+    const Array& input = args_.inputs[level];
+    const T scale = static_cast<T>(args_.spatial_scales[level]);
     const T roi[4] = {args_.rois.at<T>(k, 1), args_.rois.at<T>(k, 2), args_.rois.at<T>(k, 3),
                       args_.rois.at<T>(k, 4)};
-    RoiAxis<T> y = make_axis(roi[1], roi[3], scale, args_.aligned, bins_y_, args_.sampling_ratio);
-    RoiAxis<T> x = make_axis(roi[0], roi[2], scale, args_.aligned, bins_x_, args_.sampling_ratio);
+    RoiAxis<T> y = make_axis(roi[1], roi[3], scale, args_.placement, bins_y_, args_.sampling_ratio);
+    RoiAxis<T> x = make_axis(roi[0], roi[2], scale, args_.placement, bins_x_, args_.sampling_ratio);
     // In double: float64 features under float32 boxes are still averaged to full precision.
     double inverse = 1.0 / std::max(static_cast<double>(y.grid) * x.grid, 1.0);
     if (!finite_roi(roi, y, x)) {
@@ -156,10 +131,9 @@ class Plan {
             sample_axis(axis, p, range.first + static_cast<double>(m), bins, size);
         const T slope = s.sloped ? scale : T(0);
         const T end = axis.clamped ? T(0) : s.position;
-        chunk.samples.push_back({s.low, s.high, static_cast<Acc>(s.weight_low),
-                                 static_cast<Acc>(s.weight_high),
-                                 static_cast<Acc>(slope * (T(1) - end)),
-                                 static_cast<Acc>(slope * end), s.valid});
+        chunk.samples.push_back(
+            {s.low, s.high, static_cast<Acc>(s.weight_low), static_cast<Acc>(s.weight_high),
+             static_cast<Acc>(slope * (T(1) - end)), static_cast<Acc>(slope * end), s.valid});
         if (!s.valid) continue;
         low = std::min(low, s.low);
         high = std::max(high, s.high);
@@ -205,7 +179,7 @@ class Plan {
   const RoiAlignArgs& args_;
   const int64_t bins_y_, bins_x_;
   const bool gradients_;
-  std::vector<int64_t> level_, image_, order_, begin_;
+  const RoiGroups groups_;
   std::vector<StencilChunk<Acc>> chunks_;
 };
 

@@ -15,7 +15,8 @@ struct Lanes {
 
   static Lanes load(const T* p) {
     Lanes r;
-    for (int i = 0; i < kRegisters; ++i) __builtin_memcpy(&r.v[i], p + i * kWidth, sizeof(Register));
+    for (int i = 0; i < kRegisters; ++i)
+      __builtin_memcpy(&r.v[i], p + i * kWidth, sizeof(Register));
     return r;
   }
   static Lanes zero() {
@@ -32,6 +33,10 @@ struct Lanes {
   }
   void add_product(const Lanes& x, const Lanes& y) {
     for (int i = 0; i < kRegisters; ++i) v[i] = v[i] + x.v[i] * y.v[i];
+  }
+  // The greater of both, lane by lane; of equal ones this; a NaN for good.
+  void raise(const Lanes& x) {
+    for (int i = 0; i < kRegisters; ++i) v[i] = (x.v[i] <= v[i]) | (v[i] != v[i]) ? v[i] : x.v[i];
   }
   Lanes scaled(T s) const {
     Lanes r;

@@ -17,6 +17,7 @@
 #include "roiops/parallel.h"
 #include "roiops/paste_masks.h"
 #include "roiops/roi_align.h"
+#include "roiops/roi_pool.h"
 #include "views.h"
 
 namespace {
@@ -27,14 +28,22 @@ using roiops::binding::view;
 using roiops::binding::view_or_none;
 using roiops::binding::views;
 
-roiops::RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object& rois,
-                                    const py::object& levels, std::vector<double> spatial_scales,
-                                    int64_t sampling_ratio, bool aligned, bool max, int threads) {
-  return {views(inputs), std::move(spatial_scales), view(rois), view_or_none(levels),
-          sampling_ratio, aligned, max, threads};
+// The Python layer has checked the names.
+roiops::Placement placement_named(const std::string& name) {
+  if (name == "aligned") return roiops::Placement::aligned;
+  if (name == "warp") return roiops::Placement::warp;
+  if (name == "warp_mnc") return roiops::Placement::warp_mnc;
+  return roiops::Placement::align;
 }
 
-// The Python layer has checked the names.
+roiops::RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object& rois,
+                                    const py::object& levels, std::vector<double> spatial_scales,
+                                    int64_t sampling_ratio, const std::string& placement, bool max,
+                                    int threads) {
+  return {views(inputs),  std::move(spatial_scales),  view(rois), view_or_none(levels),
+          sampling_ratio, placement_named(placement), max,        threads};
+}
+
 roiops::AnchorConvention anchor_convention(const std::string& name) {
   if (name == "detectron2") return roiops::AnchorConvention::detectron2;
   if (name == "detectron") return roiops::AnchorConvention::detectron;
@@ -50,7 +59,10 @@ roiops::DecodeOptions decode_options(const std::array<double, 4>& weights, doubl
                                      const std::optional<std::array<double, 2>>& clip_to,
                                      bool plus_one, int threads) {
   const bool clip = clip_to.has_value();
-  return {{weights, plus_one, threads}, scale_clamp, clip, clip ? (*clip_to)[0] : 0,
+  return {{weights, plus_one, threads},
+          scale_clamp,
+          clip,
+          clip ? (*clip_to)[0] : 0,
           clip ? (*clip_to)[1] : 0};
 }
 
@@ -72,41 +84,57 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("roi_align_forward",
         [](const py::object& output, const py::sequence& inputs, const py::object& rois,
            const py::object& levels, std::vector<double> scales, int64_t sampling_ratio,
-           bool aligned, bool max, int threads, const py::sequence& values) {
+           const std::string& placement, bool max, int threads, const py::sequence& values) {
           const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
-                                           aligned, max, threads);
+                                           placement, max, threads);
           const Array out = view(output);
           const auto value_views = views(values);
           py::gil_scoped_release release;
           roiops::roi_align_forward(out, args, value_views);
         });
-  m.def("roi_align_grad_input",
-        [](const py::sequence& grad_inputs, const py::object& grad_output,
-           const py::sequence& inputs, const py::object& rois, const py::object& levels,
-           std::vector<double> scales, int64_t sampling_ratio, bool aligned, bool max,
-           int threads) {
-          const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
-                                           aligned, max, threads);
-          const auto out = views(grad_inputs);
-          const Array grad = view(grad_output);
-          py::gil_scoped_release release;
-          roiops::roi_align_grad_input(out, grad, args);
-        });
+  m.def(
+      "roi_align_grad_input",
+      [](const py::sequence& grad_inputs, const py::object& grad_output, const py::sequence& inputs,
+         const py::object& rois, const py::object& levels, std::vector<double> scales,
+         int64_t sampling_ratio, const std::string& placement, bool max, int threads) {
+        const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                         placement, max, threads);
+        const auto out = views(grad_inputs);
+        const Array grad = view(grad_output);
+        py::gil_scoped_release release;
+        roiops::roi_align_grad_input(out, grad, args);
+      });
   m.def("roi_align_grad_rois",
         [](const py::object& grad_rois, const py::object& grad_output, const py::sequence& inputs,
            const py::object& rois, const py::object& levels, std::vector<double> scales,
-           int64_t sampling_ratio, bool aligned, bool max, int threads) {
+           int64_t sampling_ratio, const std::string& placement, bool max, int threads) {
           const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
-                                           aligned, max, threads);
+                                           placement, max, threads);
           const Array out = view(grad_rois), grad = view(grad_output);
           py::gil_scoped_release release;
           roiops::roi_align_grad_rois(out, grad, args);
         });
 
+  m.def("roi_pool_forward",
+        [](const py::object& output, const py::object& input, const py::object& rois,
+           double spatial_scale, int threads, const py::object& values) {
+          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, threads};
+          const Array out = view(output), direction = view_or_none(values);
+          py::gil_scoped_release release;
+          roiops::roi_pool_forward(out, args, direction);
+        });
+  m.def("roi_pool_grad_input",
+        [](const py::object& grad_input, const py::object& grad_output, const py::object& input,
+           const py::object& rois, double spatial_scale, int threads) {
+          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, threads};
+          const Array out = view(grad_input), grad = view(grad_output);
+          py::gil_scoped_release release;
+          roiops::roi_pool_grad_input(out, grad, args);
+        });
   m.def("nms", [](const py::object& keep, const py::object& boxes, const py::object& scores,
                   const py::object& idxs, double iou_threshold, bool plus_one, int threads) {
-    const roiops::NmsArgs args{view(boxes), view(scores), view_or_none(idxs),
-                               iou_threshold, plus_one, threads};
+    const roiops::NmsArgs args{view(boxes),   view(scores), view_or_none(idxs),
+                               iou_threshold, plus_one,     threads};
     const Array out = view(keep);
     py::gil_scoped_release release;
     return roiops::nms(out, args);
@@ -118,45 +146,49 @@ PYBIND11_MODULE(_cpu, m) {
     roiops::fpn_levels(out, in, min_level, thresholds, threads);
   });
 
-  m.def("grid_anchors", [](const py::object& anchors, int64_t height, int64_t width,
-                           double stride_y, double stride_x, std::vector<double> sizes,
-                           std::vector<double> aspect_ratios, const std::string& convention,
-                           int threads) {
-    const roiops::GridAnchorArgs args{height, width, stride_y, stride_x, std::move(sizes),
-                                      std::move(aspect_ratios), anchor_convention(convention),
-                                      threads};
-    const Array out = view(anchors);
-    py::gil_scoped_release release;
-    roiops::grid_anchors(out, args);
-  });
+  m.def("grid_anchors",
+        [](const py::object& anchors, int64_t height, int64_t width, double stride_y,
+           double stride_x, std::vector<double> sizes, std::vector<double> aspect_ratios,
+           const std::string& convention, int threads) {
+          const roiops::GridAnchorArgs args{height,
+                                            width,
+                                            stride_y,
+                                            stride_x,
+                                            std::move(sizes),
+                                            std::move(aspect_ratios),
+                                            anchor_convention(convention),
+                                            threads};
+          const Array out = view(anchors);
+          py::gil_scoped_release release;
+          roiops::grid_anchors(out, args);
+        });
   m.def("paste_masks", [](const py::object& pasted, const py::object& masks,
-                          const py::object& boxes, std::optional<double> threshold,
-                          int64_t padding, const std::string& convention, int threads) {
-    const roiops::PasteMasksArgs args{view(masks), view(boxes), threshold, padding,
-                                      paste_convention(convention), threads};
+                          const py::object& boxes, std::optional<double> threshold, int64_t padding,
+                          const std::string& convention, int threads) {
+    const roiops::PasteMasksArgs args{
+        view(masks), view(boxes), threshold, padding, paste_convention(convention), threads};
     const Array out = view(pasted);
     py::gil_scoped_release release;
     roiops::paste_masks(out, args);
   });
 
-  m.def("encode_boxes", [](const py::object& deltas, const py::object& reference_boxes,
-                           const py::object& proposals, const std::array<double, 4>& weights,
-                           bool plus_one, int threads) {
-    const Array out = view(deltas), to = view(reference_boxes), from = view(proposals);
-    py::gil_scoped_release release;
-    roiops::encode_boxes(out, to, from, {weights, plus_one, threads});
-  });
-  m.def("encode_boxes_backward",
-        [](const py::object& grad_reference_boxes, const py::object& grad_proposals,
-           const py::object& grad_deltas, const py::object& reference_boxes,
-           const py::object& proposals, const std::array<double, 4>& weights, bool plus_one,
-           int threads) {
-          const Array grad_to = view(grad_reference_boxes), grad_from = view(grad_proposals);
-          const Array grad = view(grad_deltas), to = view(reference_boxes), from = view(proposals);
+  m.def("encode_boxes",
+        [](const py::object& deltas, const py::object& reference_boxes, const py::object& proposals,
+           const std::array<double, 4>& weights, bool plus_one, int threads) {
+          const Array out = view(deltas), to = view(reference_boxes), from = view(proposals);
           py::gil_scoped_release release;
-          roiops::encode_boxes_backward(grad_to, grad_from, grad, to, from,
-                                        {weights, plus_one, threads});
+          roiops::encode_boxes(out, to, from, {weights, plus_one, threads});
         });
+  m.def("encode_boxes_backward", [](const py::object& grad_reference_boxes,
+                                    const py::object& grad_proposals, const py::object& grad_deltas,
+                                    const py::object& reference_boxes, const py::object& proposals,
+                                    const std::array<double, 4>& weights, bool plus_one,
+                                    int threads) {
+    const Array grad_to = view(grad_reference_boxes), grad_from = view(grad_proposals);
+    const Array grad = view(grad_deltas), to = view(reference_boxes), from = view(proposals);
+    py::gil_scoped_release release;
+    roiops::encode_boxes_backward(grad_to, grad_from, grad, to, from, {weights, plus_one, threads});
+  });
   m.def("decode_boxes",
         [](const py::object& decoded, const py::object& deltas, const py::object& boxes,
            const std::array<double, 4>& weights, double scale_clamp,
@@ -199,9 +231,8 @@ PYBIND11_MODULE(_cpu, m) {
     roiops::box_iou(out, args);
   });
   m.def("box_iou_backward",
-        [](const py::object& grad_boxes1, const py::object& grad_boxes2,
-           const py::object& grad_iou, const py::object& boxes1, const py::object& boxes2,
-           bool plus_one, int threads) {
+        [](const py::object& grad_boxes1, const py::object& grad_boxes2, const py::object& grad_iou,
+           const py::object& boxes1, const py::object& boxes2, bool plus_one, int threads) {
           const Array grad1 = view(grad_boxes1), grad2 = view(grad_boxes2), grad = view(grad_iou);
           const roiops::BoxIouArgs args{view(boxes1), view(boxes2), plus_one, threads};
           py::gil_scoped_release release;
@@ -212,8 +243,8 @@ PYBIND11_MODULE(_cpu, m) {
            const py::sequence& targets, const py::sequence& boxes, double high, double low,
            bool allow_low_quality, int threads) {
           const Array indices = view(matched_idxs), marks = view(labels), overlaps = view(ious);
-          const roiops::MatchArgs args{views(targets), views(boxes),      high,
-                                       low,            allow_low_quality, threads};
+          const roiops::MatchArgs args{views(targets),    views(boxes), high, low,
+                                       allow_low_quality, threads};
           py::gil_scoped_release release;
           roiops::match_boxes(indices, marks, overlaps, args);
         });

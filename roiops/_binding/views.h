@@ -22,6 +22,7 @@ namespace py = pybind11;
 inline DType dtype_from_numpy(const py::dtype& dtype) {
   switch (dtype.kind()) {
     case 'f':
+      if (dtype.itemsize() == 2) return DType::float16;
       if (dtype.itemsize() == 4) return DType::float32;
       if (dtype.itemsize() == 8) return DType::float64;
       break;
@@ -38,6 +39,8 @@ inline DType dtype_from_numpy(const py::dtype& dtype) {
 }
 
 inline DType dtype_from_name(const std::string& name) {
+  if (name == "float16") return DType::float16;
+  if (name == "bfloat16") return DType::bfloat16;
   if (name == "float32") return DType::float32;
   if (name == "float64") return DType::float64;
   if (name == "int64") return DType::int64;
@@ -77,7 +80,9 @@ inline Array view(const py::handle& object) {
   return a;
 }
 
-inline Array view_or_none(const py::object& object) { return object.is_none() ? Array{} : view(object); }
+inline Array view_or_none(const py::object& object) {
+  return object.is_none() ? Array{} : view(object);
+}
 
 inline std::vector<Array> views(const py::sequence& objects) {
   std::vector<Array> arrays;

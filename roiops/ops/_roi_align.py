@@ -1,5 +1,7 @@
-"""RoIAlign's operators as the compiled module and torch see them: always a list of maps, one of them
-for ``roi_align``, the pyramid for ``multiscale_roi_align``. Arguments are positional, in the order of
+"""RoIAlign's operators as the compiled module and torch see them.
+
+Always a list of maps: one for ``roi_align`` and ``roi_warp``, the pyramid for
+``multiscale_roi_align``; ``placement`` tells them apart. Arguments are positional, in the order of
 the schemas at the end.
 """
 
@@ -18,19 +20,28 @@ _MAX_SAMPLING_RATIO = 4096
 def as_rois(op: str, xp: Namespace, boxes: Array | Sequence[Array], input: Array) -> Array:
     """(K, 5) from either form of ``boxes``."""
     if not isinstance(boxes, (list, tuple)):
-        return boxes
+        return _check.promoted(xp, boxes)
     images = input.shape[0] if len(input.shape) == 4 else None
     if images is not None and len(boxes) != images:
         raise ValueError(
-            f"{op}: boxes must be a list of one (L, 4) array per image ({images}); "
-            f"got {len(boxes)}"
+            f"{op}: boxes must be a list of one (L, 4) array per image ({images}); got {len(boxes)}"
         )
     parts = []
     for i, b in enumerate(boxes):
         _check.shape(op, f"boxes[{i}]", "(L, 4)", b, len(b.shape) == 2 and b.shape[1] == 4)
         _check.same_dtype(op, f"boxes[{i}]", xp, b, "boxes[0]", boxes[0])
+        b = _check.promoted(xp, b)  # before the image's number joins: 16 bits cannot hold it
         parts.append(xp.concatenate([xp.full_like(b[:, :1], i), b], 1))
     return xp.concatenate(parts, 0)
+
+
+def check_rois(op: str, xp: Namespace, rois: Array) -> None:
+    if not (len(rois.shape) == 2 and rois.shape[1] == 5):
+        raise ValueError(
+            f"{op}: boxes must have shape (K, 5) [batch_index, x1, y1, x2, y2] or be a list of "
+            f"(L, 4); got {tuple(rois.shape)}"
+        )
+    _check.floating(op, "boxes", xp, rois)
 
 
 def _check_maps(
@@ -42,17 +53,12 @@ def _check_maps(
         name = "input" if levels is None else f"inputs[{i}]"
         _check.shape(op, name, "(N, C, H, W) with H, W > 0", x,
                      len(x.shape) == 4 and x.shape[2] > 0 and x.shape[3] > 0)  # fmt: skip
-        _check.floating(op, name, xp, x)
+        _check.features(op, name, xp, x)
         if i:
             _check.shape(op, name, f"({first.shape[0]}, {first.shape[1]}, H, W) like inputs[0]", x,
                          tuple(x.shape[:2]) == tuple(first.shape[:2]))  # fmt: skip
             _check.same_dtype(op, name, xp, x, "inputs[0]", first)
-    if not (len(rois.shape) == 2 and rois.shape[1] == 5):
-        raise ValueError(
-            f"{op}: boxes must have shape (K, 5) [batch_index, x1, y1, x2, y2] or be a list of "
-            f"(L, 4); got {tuple(rois.shape)}"
-        )
-    _check.floating(op, "boxes", xp, rois)
+    check_rois(op, xp, rois)
     if levels is not None:
         _check.shape(op, "levels", f"({rois.shape[0]},), one per box", levels,
                      len(levels.shape) == 1 and levels.shape[0] == rois.shape[0])  # fmt: skip
@@ -64,7 +70,7 @@ def _check_maps(
     _check.choice(op, "reduction", reduction, ("mean", "max"))
 
 
-def _check_grad_output(
+def check_grad_output(
     op: str, xp: Namespace, grad_output: Array, input: Array, rois: Array
 ) -> None:
     _check.shape(
@@ -75,7 +81,7 @@ def _check_grad_output(
     _check.same_dtype(op, "grad_output", xp, grad_output, "input", input)
 
 
-def _empty_like_map(xp: Namespace, shape: tuple[int, int, int, int], like: Array) -> Array:
+def empty_like_map(xp: Namespace, shape: tuple[int, int, int, int], like: Array) -> Array:
     """Uninitialised, in the memory format (NCHW or channels_last) of ``like``."""
     n, c, h, w = shape
     _, channels, rows, cols = like.shape
@@ -98,71 +104,73 @@ def _describe(xp: Namespace, inputs: Sequence[Array], rois: Array, levels: Array
 
 
 # fmt: off
-def _allocate(xp, inputs, rois, levels, height, width, scales, sampling_ratio, aligned, reduction):
-    _check_maps(_name(levels), xp, inputs, rois, levels, sampling_ratio, reduction)
-    return _empty_like_map(xp, (rois.shape[0], inputs[0].shape[1], height, width), inputs[0])
+def _allocate(
+    xp, inputs, rois, levels, height, width, scales, sampling_ratio, placement, reduction
+):
+    _check_maps(_name(placement, levels), xp, inputs, rois, levels, sampling_ratio, reduction)
+    return empty_like_map(xp, (rois.shape[0], inputs[0].shape[1], height, width), inputs[0])
 
 
 def _compute(
-    xp, output, inputs, rois, levels, height, width, scales, sampling_ratio, aligned, reduction
+    xp, output, inputs, rois, levels, height, width, scales, sampling_ratio, placement, reduction
 ):
     _cpu.roi_align_forward(
-        xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio, aligned,
-        reduction == "max", xp.threads(), [],
+        xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio,
+        placement, reduction == "max", xp.threads(), [],
     )
 
 
 def _allocate_directional(
-    xp, values, inputs, rois, levels, height, width, scales, sampling_ratio, aligned
+    xp, values, inputs, rois, levels, height, width, scales, sampling_ratio, placement
 ):
     return _allocate(
-        xp, inputs, rois, levels, height, width, scales, sampling_ratio, aligned, "max"
+        xp, inputs, rois, levels, height, width, scales, sampling_ratio, placement, "max"
     )
 
 
 def _compute_directional(
-    xp, output, values, inputs, rois, levels, height, width, scales, sampling_ratio, aligned
+    xp, output, values, inputs, rois, levels, height, width, scales, sampling_ratio, placement
 ):
     _cpu.roi_align_forward(
-        xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio, aligned,
-        True, xp.threads(), [xp.describe(v) for v in values],
+        xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio,
+        placement, True, xp.threads(), [xp.describe(v) for v in values],
     )
 
 
 def _allocate_grad_inputs(
-    xp, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+    xp, grad_output, inputs, rois, levels, scales, sampling_ratio, placement, reduction
 ):
-    op = _name(levels, "_backward")
+    op = _name(placement, levels, "_backward")
     _check_maps(op, xp, inputs, rois, levels, sampling_ratio, reduction)
-    _check_grad_output(op, xp, grad_output, inputs[0], rois)
-    return [_empty_like_map(xp, tuple(x.shape), x) for x in inputs]
+    check_grad_output(op, xp, grad_output, inputs[0], rois)
+    return [empty_like_map(xp, tuple(x.shape), x) for x in inputs]
 
 
 def _compute_grad_inputs(
-    xp, grad_inputs, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+    xp, grad_inputs, grad_output, inputs, rois, levels, scales, sampling_ratio, placement, reduction
 ):
     _cpu.roi_align_grad_input(
         [xp.describe(g) for g in grad_inputs], xp.describe(grad_output),
-        *_describe(xp, inputs, rois, levels), scales, sampling_ratio, aligned, reduction == "max",
+        *_describe(xp, inputs, rois, levels), scales, sampling_ratio, placement, reduction == "max",
         xp.threads(),
     )
 
 
 def _allocate_grad_rois(
-    xp, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+    xp, grad_output, inputs, rois, levels, scales, sampling_ratio, placement, reduction
 ):
-    op = _name(levels, "_backward")
+    op = _name(placement, levels, "_backward")
     _check_maps(op, xp, inputs, rois, levels, sampling_ratio, reduction)
-    _check_grad_output(op, xp, grad_output, inputs[0], rois)
+    check_grad_output(op, xp, grad_output, inputs[0], rois)
     return xp.empty(tuple(rois.shape), xp.dtype(rois), rois)
 
 
 def _compute_grad_rois(
-    xp, grad_rois, grad_output, inputs, rois, levels, scales, sampling_ratio, aligned, reduction
+    xp, grad_rois, grad_output, inputs, rois, levels, scales, sampling_ratio, placement, reduction
 ):
     _cpu.roi_align_grad_rois(
         xp.describe(grad_rois), xp.describe(grad_output), *_describe(xp, inputs, rois, levels),
-        scales, sampling_ratio, aligned, reduction == "max", xp.threads(),
+        scales, sampling_ratio, placement, reduction == "max", xp.threads(),
     )
 
 
@@ -170,7 +178,7 @@ def _compute_grad_rois(
 
 
 def _save_forward(ctx, inputs, output):
-    maps, rois, levels, height, width, *ctx.options = inputs
+    maps, rois, levels, _height, _width, *ctx.options = inputs
     ctx.save_for_backward(rois, levels, *maps)
 
 
@@ -178,8 +186,8 @@ def _backward(ctx, grad_output):
     rois, levels, *maps = ctx.saved_tensors
     args = (grad_output, maps, rois, levels, *ctx.options)
     needs_maps = any(ctx.needs_input_grad[0])
-    grad_maps = _call(GRAD_INPUT, *args) if needs_maps else [None] * len(maps)
-    grad_rois = _call(GRAD_ROIS, *args) if ctx.needs_input_grad[1] else None
+    grad_maps = call(GRAD_INPUT, *args) if needs_maps else [None] * len(maps)
+    grad_rois = call(GRAD_ROIS, *args) if ctx.needs_input_grad[1] else None
     return grad_maps, grad_rois, *[None] * 7
 
 
@@ -194,25 +202,25 @@ def _backward_grad_input(ctx, grads):
     depend on the input at all (for the maximum: almost everywhere)."""
     _refuse_mixed(ctx.needs_input_grad[2])
     rois, levels, *maps = ctx.saved_tensors
-    scales, sampling_ratio, aligned, reduction = ctx.options
+    scales, sampling_ratio, placement, reduction = ctx.options
     if reduction == "mean":
-        result = _call(FORWARD, grads, rois, levels, *ctx.size, *ctx.options)
+        result = call(FORWARD, grads, rois, levels, *ctx.size, *ctx.options)
     else:
-        result = _call(
-            _DIRECTIONAL, grads, maps, rois, levels, *ctx.size, scales, sampling_ratio, aligned
+        result = call(
+            _DIRECTIONAL, grads, maps, rois, levels, *ctx.size, scales, sampling_ratio, placement
         )
     return result, [None] * len(maps), *[None] * 6
 
 
 def _save_directional(ctx, inputs, output):
-    values, maps, rois, levels, height, width, *ctx.options = inputs
+    _values, maps, rois, levels, _height, _width, *ctx.options = inputs
     ctx.save_for_backward(rois, levels, *maps)
 
 
 def _backward_directional(ctx, grad_output):
     _refuse_mixed(ctx.needs_input_grad[2])
     rois, levels, *maps = ctx.saved_tensors
-    grads = _call(GRAD_INPUT, grad_output, maps, rois, levels, *ctx.options, "max")
+    grads = call(GRAD_INPUT, grad_output, maps, rois, levels, *ctx.options, "max")
     return grads, [None] * len(maps), *[None] * 7
 
 
@@ -232,17 +240,19 @@ def _refuse_mixed(asked):
         )
 
 
-def _call(op, *args):
+def call(op, *args):
     from roiops._torch import TORCH
 
     return TORCH.call(op, *args)
 
 
-def _name(levels, suffix=""):
+def _name(placement, levels, suffix=""):
+    if placement.startswith("warp"):
+        return "roi_warp" + suffix
     return ("roi_align" if levels is None else "multiscale_roi_align") + suffix
 
 
-_OPTIONS = "float[] spatial_scales, int sampling_ratio, bool aligned"
+_OPTIONS = "float[] spatial_scales, int sampling_ratio, str placement"
 FORWARD = operator(
     "roi_align",
     "(Tensor[] inputs, Tensor rois, Tensor? levels, SymInt height, SymInt width, "

@@ -24,7 +24,7 @@ def fpn_levels(
 
     Args:
         boxes: (N, 4) [x1, y1, x2, y2] or (N, 5) with a batch index in front; image pixels,
-            float32 or float64.
+            any floating dtype (16-bit ones are read as float32).
         min_level, max_level: numbers of the finest and the coarsest level, P2 being 2.
         canonical_scale: side in pixels, greater than 0.
         canonical_level: level of that side.
@@ -50,7 +50,7 @@ def fpn_levels(
     high = _check.whole(op, "max_level", max_level, low)
     scale = _check.number(op, "canonical_scale", canonical_scale, low=0)
     level = _check.whole(op, "canonical_level", canonical_level)
-    return xp.call(_FPN_LEVELS, boxes, low, high, scale, level)
+    return xp.call(_FPN_LEVELS, _check.promoted(xp, boxes), low, high, scale, level)
 
 
 # fmt: off

@@ -59,7 +59,8 @@ def multiscale_roi_align(
     height, width = _check.size_pair(op, "output_size", output_size)
     return xp.call(
         FORWARD,
-        list(inputs), rois, levels, height, width, scales, int(sampling_ratio), aligned, reduction,
+        list(inputs), rois, levels, height, width, scales, int(sampling_ratio),
+        "aligned" if aligned else "align", reduction,
     )  # fmt: skip
 
 
@@ -87,7 +88,8 @@ def multiscale_roi_align_backward(
     )
     namespace(op, inputs=inputs, grad_output=grad_output)
     args = (
-        grad_output, list(inputs), rois, levels, scales, int(sampling_ratio), aligned, reduction,
+        grad_output, list(inputs), rois, levels, scales, int(sampling_ratio),
+        "aligned" if aligned else "align", reduction,
     )  # fmt: skip
     return list(xp.call(GRAD_INPUT, *args)), xp.call(GRAD_ROIS, *args)
 
@@ -115,8 +117,7 @@ def _arguments(
         finest, coarsest = (-round(math.log2(s)) for s in (scales[0], scales[-1]))
         if coarsest - finest != len(inputs) - 1:
             raise ValueError(
-                f"{op}: spatial_scales must halve from map to map when levels is None; "
-                f"got {scales}"
+                f"{op}: spatial_scales must halve from map to map when levels is None; got {scales}"
             )
         levels = (
             fpn_levels(

@@ -18,8 +18,9 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = F
     IoU with a float64 threshold: at IoU = 0.2 and threshold 0.2 it suppresses, its GPU does not.)
 
     Args:
-        boxes: (N, 4) [x1, y1, x2, y2], continuous coordinates, float32 or float64.
-        scores: (N,) float32 or float64.
+        boxes: (N, 4) [x1, y1, x2, y2], continuous coordinates, any floating dtype (16-bit ones are
+            read as float32).
+        scores: (N,) any floating dtype.
         iou_threshold: in [0, 1].
         plus_one: legacy convention in which width is x2 - x1 + 1.
 
@@ -41,6 +42,7 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = F
     """
     xp = namespace("nms", boxes=boxes, scores=scores)
     threshold = _threshold("nms", iou_threshold)
+    boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
     return xp.call(_NMS, boxes, scores, None, threshold, bool(plus_one))
 
 
@@ -67,7 +69,9 @@ def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) 
     array([1, 0])
     """
     xp = namespace("batched_nms", boxes=boxes, scores=scores, idxs=idxs)
-    return xp.call(_NMS, boxes, scores, idxs, _threshold("batched_nms", iou_threshold), False)
+    threshold = _threshold("batched_nms", iou_threshold)
+    boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
+    return xp.call(_NMS, boxes, scores, idxs, threshold, False)
 
 
 def _threshold(op: str, iou_threshold: float) -> float:

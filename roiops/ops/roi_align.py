@@ -26,10 +26,12 @@ def roi_align(
     than a cell to one cell: a model must be used with the value that it was trained with.
 
     Args:
-        input: (N, C, H, W) features, float32 or float64; contiguous or channels_last (both native,
-            never copied), or any strides.
+        input: (N, C, H, W) features, float16, bfloat16, float32 or float64 (sums are computed
+            in float32, or float64 for float64); contiguous or channels_last, both native, or any
+            other strides.
         boxes: (K, 5) [batch_index, x1, y1, x2, y2] in image pixels (continuous coordinates), or a
-            list of N arrays (L, 4); float32 or float64, independent of the features' dtype.
+            list of N arrays (L, 4); any floating dtype, independent of the features' (16-bit boxes
+            are read as float32).
         output_size: bins (height, width), or one int for both.
         spatial_scale: feature cells per image pixel, 1 / stride.
         sampling_ratio: samples per bin and axis, at most 4096; <= 0: ceil(box side / bins).
@@ -65,8 +67,8 @@ def roi_align(
     height, width = _check.size_pair(op, "output_size", output_size)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
     return xp.call(
-        FORWARD, [input], rois, None, height, width, [scale], int(sampling_ratio), aligned,
-        reduction,
+        FORWARD, [input], rois, None, height, width, [scale], int(sampling_ratio),
+        "aligned" if aligned else "align", reduction,
     )  # fmt: skip
 
 
@@ -97,5 +99,6 @@ def roi_align_backward(
     xp = namespace(op, grad_output=grad_output, input=input, boxes=boxes)
     rois = as_rois(op, xp, boxes, input)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    args = (grad_output, [input], rois, None, [scale], int(sampling_ratio), aligned, reduction)
+    placement = "aligned" if aligned else "align"
+    args = (grad_output, [input], rois, None, [scale], int(sampling_ratio), placement, reduction)
     return xp.call(GRAD_INPUT, *args)[0], xp.call(GRAD_ROIS, *args)

@@ -18,6 +18,8 @@ from roiops.reference.roi_align import (
     roi_align,
     roi_align_backward,
 )
+from roiops.reference.roi_pool import roi_pool, roi_pool_backward
+from roiops.reference.roi_warp import roi_warp, roi_warp_backward
 
 __all__ = [
     "batched_nms",
@@ -34,4 +36,8 @@ __all__ = [
     "paste_masks",
     "roi_align",
     "roi_align_backward",
+    "roi_pool",
+    "roi_pool_backward",
+    "roi_warp",
+    "roi_warp_backward",
 ]

@@ -48,7 +48,7 @@ def regions(
     sizes: Sequence[tuple[int, int]],
     levels: np.ndarray,
     sampling_ratio: int,
-    aligned: bool,
+    placement: str,
 ) -> Iterator[tuple[int, Region]]:
     """(row of rois, Region) of every RoI whose geometry is finite; of the others there is none."""
     coordinates = rois.astype(compute_dtype(rois))
@@ -56,7 +56,13 @@ def regions(
         with np.errstate(all="ignore"):
             y, x = (
                 roi_axis(
-                    roi[low], roi[high], spatial_scales[level], sampling_ratio, aligned, bins, size
+                    roi[low],
+                    roi[high],
+                    spatial_scales[level],
+                    sampling_ratio,
+                    placement,
+                    bins,
+                    size,
                 )
                 for low, high, bins, size in zip(
                     (2, 1), (4, 3), output_size, sizes[level], strict=True
@@ -146,11 +152,26 @@ def multiscale_roi_align(
     rois = as_rois(boxes)
     size = as_pair(output_size)
     levels = assigned_levels(rois, spatial_scales, levels, canonical_scale, canonical_level)
+    placement = "aligned" if aligned else "align"
+    return pooled(inputs, rois, size, spatial_scales, sampling_ratio, placement, levels, reduction)
+
+
+def pooled(
+    inputs: Sequence[np.ndarray],
+    rois: np.ndarray,
+    size: tuple[int, int],
+    spatial_scales: Sequence[float],
+    sampling_ratio: int,
+    placement: str,
+    levels: np.ndarray,
+    reduction: str,
+) -> np.ndarray:
+    """The bins of all RoIs whose samples are placed by `roi_sampling.roi_axis`."""
     accumulation = compute_dtype(*inputs)
     features = [array.astype(accumulation) for array in inputs]
     out = np.zeros((len(rois), inputs[0].shape[1], *size), accumulation)
     maps = [array.shape[2:] for array in inputs]
-    for k, region in regions(rois, size, spatial_scales, maps, levels, sampling_ratio, aligned):
+    for k, region in regions(rois, size, spatial_scales, maps, levels, sampling_ratio, placement):
         image = features[levels[k]][region.image]
         if reduction == "mean":
             y, x = axis_weights(region.y), axis_weights(region.x)
@@ -182,14 +203,31 @@ def multiscale_roi_align_backward(
     constant, and so does the maximum's choice: a maximum has the gradient of its winner alone.
     """
     rois = as_rois(boxes)
-    size = grad_output.shape[2:]
     levels = assigned_levels(rois, spatial_scales, levels, canonical_scale, canonical_level)
+    placement = "aligned" if aligned else "align"
+    return pooled_backward(
+        grad_output, inputs, rois, spatial_scales, sampling_ratio, placement, levels, reduction
+    )
+
+
+def pooled_backward(
+    grad_output: np.ndarray,
+    inputs: Sequence[np.ndarray],
+    rois: np.ndarray,
+    spatial_scales: Sequence[float],
+    sampling_ratio: int,
+    placement: str,
+    levels: np.ndarray,
+    reduction: str,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Gradients of sum(grad_output * pooled(...)) by the inputs and by the rois."""
+    size = grad_output.shape[2:]
     accumulation = compute_dtype(*inputs)
     features = [array.astype(accumulation) for array in inputs]
     grad_inputs = [np.zeros(array.shape) for array in inputs]
     grad_rois = np.zeros(rois.shape)
     maps = [array.shape[2:] for array in inputs]
-    for k, region in regions(rois, size, spatial_scales, maps, levels, sampling_ratio, aligned):
+    for k, region in regions(rois, size, spatial_scales, maps, levels, sampling_ratio, placement):
         image = features[levels[k]][region.image]
         to_image = grad_inputs[levels[k]][region.image]
         grad = grad_output[k].astype(np.float64)

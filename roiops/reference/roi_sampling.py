@@ -1,4 +1,5 @@
-"""Where the samples of an RoI lie, and what they read: the one rule of RoIAlign and its gradients.
+"""Where the samples of an RoI lie, and what they read: the one rule of RoIAlign, RoIWarp and their
+gradients.
 
 Rows and columns do not know of each other, so the rule is for one axis.
 """
@@ -6,6 +7,8 @@ Rows and columns do not know of each other, so the rule is for one axis.
 from dataclasses import dataclass
 
 import numpy as np
+
+from roiops.reference.rounding import round_half_away
 
 MAX_SAMPLING_RATIO = 4096
 
@@ -18,15 +21,18 @@ class Axis:
     bin_extent: np.floating  # w / PW
     bins: int  # PW
     grid: np.floating  # samples of a bin, a whole number (a float: it may be enormous)
-    clamped: bool  # the extent was raised to 1, and does not move with the ends
+    clamped: bool  # the extent was raised to the least, and does not move with the ends
     size: int  # W
+    inset: np.floating  # where in its part of the bin a sample lies: 1/2, or 0 at the corner
+    lowest: np.floating  # a sample in [lowest, highest] is read, others are 0
+    highest: np.floating
 
 
 @dataclass(frozen=True)
 class BinSamples:
     """The samples of one bin along one axis that can touch the map, in order."""
 
-    valid: np.ndarray  # inside [-1, size]; the others are 0 and still count
+    valid: np.ndarray  # inside [lowest, highest]; the others are 0 and still count
     low: np.ndarray  # lower tap
     high: np.ndarray  # upper tap
     weight_low: np.ndarray
@@ -42,37 +48,52 @@ def roi_axis(
     high_end: np.floating,
     spatial_scale: float,
     sampling_ratio: int,
-    aligned: bool,
+    placement: str,
     bins: int,
     size: int,
 ) -> Axis:
-    """The ends of the RoI in feature cells and its sample count, as torchvision computes them."""
+    """The ends of the RoI in feature cells and its sample count.
+
+    placement "align", "aligned": RoIAlign as torchvision computes it, without and with the shift by
+    half a cell. "warp": RoIWarp as the Mask R-CNN paper tells it, both ends rounded as in RoIPool,
+    then as "align". "warp_mnc": as the MNC layer: rounded ends, nothing widened, one sample at the
+    low corner of each bin, read up to half a cell outside the map.
+    """
     real = type(low_end)
-    offset = real(0.5 if aligned else 0.0)
+    offset = real(0.5 if placement == "aligned" else 0.0)
     start = low_end * real(spatial_scale) - offset
-    extent = high_end * real(spatial_scale) - offset - start
-    clamped = not aligned and bool(extent < 1)
+    end = high_end * real(spatial_scale) - offset
+    if placement in ("warp", "warp_mnc"):
+        start, end = round_half_away(start), round_half_away(end)
+    mnc = placement == "warp_mnc"
+    least = real(0 if mnc else 1)
+    extent = end - start
+    clamped = placement != "aligned" and bool(extent < least)
     if clamped:
-        extent = real(1)
+        extent = least
     bin_extent = extent / real(bins)
     grid = real(sampling_ratio) if sampling_ratio > 0 else real(np.ceil(bin_extent))
-    return Axis(start, bin_extent, bins, grid, clamped, size)
+    if mnc:
+        return Axis(
+            start, bin_extent, bins, real(1), clamped, size, real(0), real(-0.5), real(size - 0.5)
+        )
+    return Axis(start, bin_extent, bins, grid, clamped, size, real(0.5), real(-1), real(size))
 
 
 def bin_samples(axis: Axis, bin_index: int) -> BinSamples:
     """THE sampling rule: position, validity, taps and weights of the samples of one bin.
 
-    position = start + bin_index * bin_extent + (i + 0.5) * bin_extent / grid. Outside [-1, size]
-    it is 0; else it is clamped to [0, size - 1] and lies between two taps.
+    position = start + bin_index * bin_extent + (i + inset) * bin_extent / grid. Outside
+    [lowest, highest] it is 0; else it is clamped to [0, size - 1] and lies between two taps.
     """
     real = type(axis.start)
     bin_start = axis.start + real(bin_index) * axis.bin_extent
     first, count = visited_range(axis, bin_index)
     i = first + np.arange(count, dtype=np.float64)
-    offset = i.astype(real) + real(0.5)
+    offset = i.astype(real) + axis.inset
     with np.errstate(over="ignore"):  # an infinite position is an outside one
         position = bin_start + offset * axis.bin_extent / axis.grid
-    valid = (position >= -1) & (position <= axis.size)
+    valid = (position >= axis.lowest) & (position <= axis.highest)
     inside = np.clip(position, real(0), real(axis.size - 1))
     low = np.floor(inside).astype(np.int64)
     high = np.minimum(low + 1, axis.size - 1)

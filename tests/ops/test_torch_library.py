@@ -41,7 +41,17 @@ LEVELS = torch.tensor([0, 1, 1])
 WEIGHTS = [10.0, 10.0, 5.0, 5.0]
 SAMPLES = {
     "roi_align": lambda: [
-        ([features(2, 3, 8, 8, grad=True)], rois(grad=True), None, 2, 3, [1.0], -1, False, "mean"),
+        (
+            [features(2, 3, 8, 8, grad=True)],
+            rois(grad=True),
+            None,
+            2,
+            3,
+            [1.0],
+            -1,
+            "align",
+            "mean",
+        ),
         (
             [features(2, 3, 8, 8, grad=True), features(2, 3, 4, 4, grad=True)],
             rois(),
@@ -50,16 +60,16 @@ SAMPLES = {
             2,
             [1.0, 0.5],
             2,
-            True,
+            "aligned",
             "max",
         ),
     ],
     "roi_align_grad_input": lambda: [
-        (features(3, 3, 2, 2, grad=True), [features(2, 3, 8, 8)], rois(), None, [1.0], 2, True, r)
+        (features(3, 3, 2, 2, grad=True), [features(2, 3, 8, 8)], rois(), None, [1.0], 2, "warp", r)
         for r in ("mean", "max")
     ],
     "roi_align_grad_rois": lambda: [
-        (features(3, 3, 2, 2), [features(2, 3, 8, 8)], rois(), None, [1.0], 2, True, r)
+        (features(3, 3, 2, 2), [features(2, 3, 8, 8)], rois(), None, [1.0], 2, "warp", r)
         for r in ("mean", "max")
     ],
     "roi_align_directional": lambda: [
@@ -72,8 +82,15 @@ SAMPLES = {
             2,
             [1.0],
             2,
-            True,
+            "aligned",
         )
+    ],
+    "roi_pool": lambda: [(features(2, 3, 8, 8, grad=True), rois(), 2, 3, 0.5)],
+    "roi_pool_grad_input": lambda: [
+        (features(3, 3, 2, 2, grad=True), features(2, 3, 8, 8), rois(), 0.5)
+    ],
+    "roi_pool_directional": lambda: [
+        (features(2, 3, 8, 8, grad=True), features(2, 3, 8, 8), rois(), 2, 3, 0.5)
     ],
     "box_iou": lambda: [(boxes().requires_grad_(), boxes(4).requires_grad_(), False)],
     "box_iou_backward": lambda: [(features(6, 4), boxes(), boxes(4), True)],
