@@ -36,7 +36,9 @@ STANDARD_HEADERS = set(
 # After a fork the pool is made anew, and the cores this process may use are counted: POSIX, there.
 POSIX_HEADERS = {"cpp/parallel.cpp": {"pthread.h", "sched.h"}}
 # Headers that define nothing a linker could share between instruction sets (cpp/roiops/isa.h).
-ISA_SAFE = re.compile(r"roiops/(config|block|isa|simd|geometry|\w+_kernels)\.h|cstdint|cmath|limits")
+ISA_SAFE = re.compile(
+    r"roiops/(config|block|isa|simd|geometry|\w+_kernels)\.h|cstdint|cmath|limits"
+)
 FORBIDDEN_STEMS = {"misc", "util", "utils", "helper", "helpers", "common"}
 
 Rule = Callable[[PurePosixPath, str], list[str]]
