@@ -27,7 +27,7 @@ from strategies import (
 from roiops import reference
 
 # Samples and cells that are added up for one output value, generously: sampling grids and maps of
-# the tests are small. Every test below would see a single sample shifted by a thousandth of a cell.
+# the tests are small.
 TERMS = 64
 
 
@@ -229,6 +229,24 @@ def test_forward_is_the_definition(backend: Backend, case) -> None:
     coarser = max(np.finfo(case.rois.dtype).eps / np.finfo(case.input.dtype).eps, 1)
     magnitude = np.abs(case.input).max(initial=0) * coarser
     assert_sums_agree(got, by_definition(case), magnitude, TERMS)
+
+
+@given(case=cases(kinds=(*ORDINARY, "far", "tiny", "empty", "reversed"), reductions=("mean",)))
+def test_forward_and_input_gradient_equal_torchvision(backend: Backend, case) -> None:
+    pytest.importorskip("torchvision")
+    import torch
+    from torchvision.ops import roi_align
+
+    case.rois = case.rois.astype(case.input.dtype)
+    input = torch.from_numpy(case.input).requires_grad_()
+    theirs = roi_align(input, torch.from_numpy(case.rois), *case.arguments[2:])
+    grad = case.grad_output()
+    theirs.backward(torch.from_numpy(grad))
+    largest = np.abs(case.input).max(initial=0)
+    ours = backend("roi_align", *case.arguments)
+    assert_sums_agree(ours, theirs.detach().numpy(), largest, TERMS)
+    grad_input, _ = backend("roi_align_backward", grad, *case.backward_arguments)
+    assert_sums_agree(grad_input, input.grad.numpy(), np.abs(grad).sum(), TERMS)
 
 
 @given(case=cases(kinds=("inside",), reductions=("mean",)))
