@@ -43,6 +43,14 @@ def test_every_operator_has_an_example() -> None:
     assert without <= ABOUT_THE_MACHINE
 
 
+def test_readme_names_every_operator() -> None:
+    text = (ROOT / "README.md").read_text()
+    names = set(roiops.__all__) - ABOUT_THE_MACHINE
+    assert {n for n in names if not n.endswith("_backward") and f"`{n}`" not in text} <= {
+        "reference"
+    }
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_examples(page: Path) -> None:
     """```pycon blocks of a page, in order, as one session."""
