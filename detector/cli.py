@@ -5,6 +5,7 @@ Commands import what they need when they run: `--help` should not wait for torch
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -232,6 +233,9 @@ def demo(out: Path | None, device_name: str) -> None:
 
 
 def main() -> None:
+    # Read when torch loads. Threads that spin while they wait for each other make a training ten
+    # times slower as soon as another program uses one of the processors; sleeping costs little.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cli(prog_name="python -m detector")
 
 
