@@ -50,6 +50,16 @@ def test_levels_begin_where_the_formula_says(backend: Backend) -> None:
             np.testing.assert_array_equal(levels, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_area_at_which_a_level_begins_belongs_to_it(backend: Backend, dtype) -> None:
+    for level in (3, 4, 5):
+        area = dtype((224 * 2.0 ** (level - 4 - 1e-6)) ** 2)
+        smaller = np.nextafter(area, dtype(0))
+        boxes = np.array([[0, 0, area, 1], [0, 0, 1, area], [0, 0, smaller, 1]], dtype)
+        levels = backend("fpn_levels", boxes, 2, 5)
+        np.testing.assert_array_equal(levels, [level, level, level - 1])
+
+
 @given(
     sides=st.lists(st.tuples(st.floats(0.1, 5000), st.floats(0.1, 5000)), max_size=30),
     lowest=st.integers(0, 4),
