@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import roiops
-from detector.backbones.layers import Conv
 from detector.box_head import SampledProposals
 from detector.config import MaskHeadConfig
 
@@ -21,7 +21,8 @@ class MaskHead(nn.Module):
         super().__init__()
         self.config = config
         for index, out in enumerate(config.convs, start=1):
-            self.add_module(f"conv{index}", Conv(channels, out, 3))
+            conv = nn.Conv2d(channels, out, 3, padding=1)
+            self.add_module(f"conv{index}", nn.Sequential(OrderedDict(conv=conv, relu=nn.ReLU())))
             channels = out
         self.deconv = nn.ConvTranspose2d(channels, config.deconv, 2, stride=2)
         self.logits = nn.Conv2d(config.deconv, 1 + num_classes, 1)
@@ -33,7 +34,7 @@ class MaskHead(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         x = pooled
         for index in range(1, len(self.config.convs) + 1):
-            x = F.relu(self.get_submodule(f"conv{index}")(x))
+            x = self.get_submodule(f"conv{index}")(x)
         return self.logits(F.relu(self.deconv(x)))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detector.backbones.layers import Conv
 from detector.config import FpnConfig
 
 
@@ -19,8 +19,8 @@ class FPN(nn.Module):
         self.extra_levels = config.extra_levels
         self.stages = range(2, 2 + len(in_channels))
         for stage, channels in zip(self.stages, in_channels, strict=True):
-            self.add_module(f"lateral{stage}", Conv(channels, config.channels, 1))
-            self.add_module(f"output{stage}", Conv(config.channels, config.channels, 3))
+            self.add_module(f"lateral{stage}", _conv(channels, config.channels, 1))
+            self.add_module(f"output{stage}", _conv(config.channels, config.channels, 3))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
@@ -38,3 +38,9 @@ class FPN(nn.Module):
         for _ in range(self.extra_levels):
             pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
         return pyramid
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int) -> nn.Module:
+    """A convolution of its own name in the keys of the weights: norms can join it there."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+    return nn.Sequential(OrderedDict(conv=conv))

@@ -5,11 +5,59 @@ The names of the parameters say stage, block and layer: `res3.0.conv2`, `res3.0.
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detector.backbones.layers import ConvNorm, make_norm
 from detector.config import BackboneConfig
+
+
+class FrozenBatchNorm(nn.Module):
+    """Batch norm as a fixed affine map: statistics and scale come with pretrained weights.
+
+    Small batches of large images estimate statistics badly (He et al. 2017 froze them too).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.eps = 1e-5
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+
+
+def make_norm(kind: str, channels: int) -> nn.Module:
+    """`kind` as in the configuration: bn, frozen_bn or gn."""
+    if kind == "bn":
+        return nn.BatchNorm2d(channels)
+    if kind == "frozen_bn":
+        return FrozenBatchNorm(channels)
+    # Wu & He 2018 use 32 groups; narrow layers take the largest number that divides them.
+    return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
+class ConvNorm(nn.Module):
+    """The projection of a shortcut: convolution, norm, no activation."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, norm: str
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False
+        )
+        self.norm = make_norm(norm, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
 
 
 class PoolStem(nn.Module):
