@@ -443,6 +443,19 @@ def test_enormous_boxes_cost_no_more_than_the_map(backend: Backend) -> None:
         assert np.abs(out).max() <= 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_that_are_not_visited_are_zero_in_the_maximum(backend: Backend, dtype) -> None:
+    # At 1e8, float32 coordinates are 8 cells apart: all the visited samples fall inside.
+    features = np.full((1, 1, 8, 8), -1, np.float32)
+    for extent in (1e3, 1e5, 1e8, 1e12, 1e30):
+        for rois in ([[0, -extent, 1, extent, 5]], [[0, 1, -extent, 5, extent]]):
+            arguments = (features, np.array(rois, dtype))
+            out = backend("roi_align", *arguments, 1, reduction="max")
+            np.testing.assert_array_equal(out, np.zeros_like(out))
+            grad, _ = backend("roi_align_backward", out + 1, *arguments, reduction="max")
+            assert not grad.any()
+
+
 def test_far_samples_of_a_large_grid_are_all_counted(backend: Backend) -> None:
     # 4096 samples a bin and axis, all of them inside.
     rng = np.random.default_rng(0)
