@@ -65,7 +65,13 @@ NUCLEI_DEMO = Config(
             test_post_nms_top_n=300,
         ),
         pooling=PoolingConfig(canonical_scale=96),
-        box_head=BoxHeadConfig(fc=(128,), rois_per_image=80, positive_fraction=0.3),
+        box_head=BoxHeadConfig(
+            fc=(128,),
+            rois_per_image=80,
+            positive_fraction=0.3,
+            # Nuclei hardly overlap: what does is a half of one, found beside the whole.
+            nms_threshold=0.3,
+        ),
         mask_head=MaskHeadConfig(pool_size=10, convs=(32, 32), deconv=32),
     ),
     train=TrainConfig(
@@ -90,6 +96,9 @@ PHOTOS_SMALL = replace(
     data="",
     input=InputConfig(short_edge=(320,), max_edge=512),
     augment=AugmentConfig(scale_jitter=1.25, gamma=1.2, brightness=0.2),
+    model=replace(
+        NUCLEI_DEMO.model, box_head=replace(NUCLEI_DEMO.model.box_head, nms_threshold=0.5)
+    ),
     train=replace(NUCLEI_DEMO.train, iterations=2000, batch_size=4),
 )
 """Colour photographs with the small network: a start for one's own data without a GPU."""
