@@ -260,6 +260,8 @@ class TrainConfig:
     seed: Size = 0
     workers: Size = 2
     """Loading processes; changes no result."""
+    threads: Count | None = None
+    """Threads of torch in each process; null: its own choice. Sums depend on it in the last bit."""
     log_every: Count = 20
     checkpoint_every: Count = 1000
     eval_every: Size = 0

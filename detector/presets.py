@@ -86,6 +86,7 @@ NUCLEI_DEMO = Config(
         warmup_iterations=50,
         clip_norm=5.0,
         workers=1,
+        threads=1,  # so small a network gains little from a second one, and loses much to waiting
         checkpoint_every=200,
     ),
 )

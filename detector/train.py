@@ -62,10 +62,14 @@ def train(
                 f"{sum(p.numel() for p in state.model.parameters()):,} parameters, "
                 f"{group.device}, iterations {state.iteration} to {total}"
             )
+            threads = torch.get_num_threads()
+            torch.set_num_threads(state.config.train.threads or threads)
             try:
                 return _run(state, group, reporter)
             except KeyboardInterrupt:  # a second Ctrl-C, or one during the last evaluation
                 raise Interrupted(state.folder, state.saved) from None
+            finally:
+                torch.set_num_threads(threads)
 
 
 def _run(state: TrainingState, group: Group, reporter: Reporter) -> Metrics | None:
