@@ -142,7 +142,7 @@ class KeptIndex {
     const double side = std::max(width, height);
     double far = 0.0;
     for (T s : b.side) far = std::max(far, std::fabs(static_cast<double>(s)));
-    return width > 0 && height > 0 && far < side * 1e6 && side > 1e-30 && side < 1e30;
+    return width > 0 && height > 0 && far < side * 1e6 && side < 1e15 && width * height > 1e-30;
   }
 
  private:

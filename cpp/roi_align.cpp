@@ -161,10 +161,10 @@ void check(const std::string& name, const RoiAlignArgs& args, const Array& poole
   for (const Array& input : args.inputs) {
     check_shape(op, "input", input, {first.shape[0], first.shape[1], -1, -1});
     check_dtype(op, "input", input, first.dtype);
-    if (input.shape[2] < 1 || input.shape[3] < 1 || input.shape[2] >= INT32_MAX ||
-        input.shape[3] >= INT32_MAX)
-      throw std::invalid_argument(message(
-          op, ": input must have height and width in [1, 2^31 - 2]; got ", shape_text(input)));
+    if (input.shape[2] < 1 || input.shape[3] < 1 || input.shape[2] > kMaxMapSide ||
+        input.shape[3] > kMaxMapSide)
+      throw std::invalid_argument(
+          message(op, ": input must have height and width in [1, 2^30]; got ", shape_text(input)));
   }
   check_shape(op, pooled_name, pooled, {args.rois.shape[0], first.shape[1], -1, -1});
   if (pooled.shape[2] < 1 || pooled.shape[3] < 1)

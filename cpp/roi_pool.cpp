@@ -141,9 +141,11 @@ void check(const char* op, const RoiPoolArgs& args, const Array& pooled, const c
   check_features(op, "input", args.input);
   check_shape(op, "input", args.input, {-1, -1, -1, -1});
   const int64_t height = args.input.shape[2], width = args.input.shape[3];
-  if (height < 1 || width < 1 || height > std::numeric_limits<int32_t>::max() / width)
+  if (height < 1 || width < 1 || height > kMaxMapSide || width > kMaxMapSide ||
+      height > std::numeric_limits<int32_t>::max() / width)
     throw std::invalid_argument(message(
-        op, ": input must have 1 to 2^31 - 1 cells per channel; got ", shape_text(args.input)));
+        op, ": input must have sides of 1 to 2^30 and less than 2^31 cells per channel; got ",
+        shape_text(args.input)));
   check_floating(op, "boxes", args.rois);
   check_shape(op, "boxes", args.rois, {-1, 5});
   check_shape(op, pooled_name, pooled, {args.rois.shape[0], args.input.shape[1], -1, -1});

@@ -78,7 +78,7 @@ class NumPy:
 
     def describe(self, x: Array) -> Any:
         if x.dtype.name == "bfloat16":
-            return (x.__array_interface__["data"][0], "bfloat16", x.shape, self.strides(x))
+            return (x.__array_interface__["data"][0], "bfloat16", x.shape, self.strides(x), x)
         return x
 
     def threads(self) -> int:
@@ -90,7 +90,7 @@ NUMPY = NumPy()
 
 def load_torch() -> bool:
     """Register the torch operators if the caller has imported torch."""
-    if "torch" not in sys.modules:
+    if sys.modules.get("torch") is None:
         return False
     import roiops._torch  # noqa: F401
 
@@ -103,22 +103,28 @@ def load_torch() -> bool:
 load_torch._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def namespace(op: str, **arrays: Array) -> Namespace:
-    """The common namespace of all ``arrays`` (a list counts by its elements).
+def namespace(op: str, *, lists: Sequence[str] = (), **arrays: Array) -> Namespace:
+    """The common namespace of all ``arrays``; those named in ``lists`` may be lists of arrays.
 
-    Raises TypeError if one of them is no array, or if they are of different kinds.
+    Raises TypeError if one of them is no array, or if they differ in kind or device.
     """
     found: Namespace | None = None
-    first = ""
+    first, first_device = "", None
     for name, value in arrays.items():
-        for x in value if isinstance(value, (list, tuple)) else (value,):
+        several = name in lists and isinstance(value, (list, tuple))
+        for x in value if several else (value,):
             kind = _namespace_of(op, name, x)
+            device = None if kind is NUMPY else x.device
             if found is None:
-                found, first = kind, name
+                found, first, first_device = kind, name, device
             elif found is not kind:
                 raise TypeError(
                     f"{op}: {name} must be of the same kind as {first} ({found.name}); "
                     f"got {_type_name(x)}"
+                )
+            elif device != first_device:
+                raise TypeError(
+                    f"{op}: {name} must be on the device of {first} ({first_device}); got {device}"
                 )
     if found is None:
         raise TypeError(f"{op}: {next(iter(arrays))} must hold at least one array; got none")

@@ -7,9 +7,12 @@ import operator as python_operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from roiops._arrays import Array, Namespace
 
 FLOATING = ("float32", "float64")
+_MAX_SIDE = 2**31 - 1
 FEATURES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -19,10 +22,13 @@ def shape(op: str, name: str, expected: str, x: Array, ok: bool) -> None:
         raise ValueError(f"{op}: {name} must have shape {expected}; got {tuple(x.shape)}")
 
 
-def floating(op: str, name: str, xp: Namespace, x: Array) -> None:
-    """Raise TypeError unless ``x`` is float32 or float64."""
+def floating(
+    op: str, name: str, xp: Namespace, x: Array, expected: str = "float32 or float64"
+) -> None:
+    """Raise TypeError unless ``x`` is float32 or float64 (``expected``: what the caller may pass,
+    where 16-bit arrays have been widened before)."""
     if xp.dtype(x) not in FLOATING:
-        raise TypeError(f"{op}: {name} must be float32 or float64; got {xp.dtype(x)}")
+        raise TypeError(f"{op}: {name} must be {expected}; got {xp.dtype(x)}")
 
 
 def features(op: str, name: str, xp: Namespace, x: Array) -> None:
@@ -59,7 +65,7 @@ def boxes(op: str, name: str, xp: Namespace, x: Array) -> None:
 
 
 def choice(op: str, name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         expected = " or ".join(repr(c) for c in choices)
         raise ValueError(f"{op}: {name} must be {expected}; got {value!r}")
 
@@ -67,7 +73,12 @@ def choice(op: str, name: str, value: str, choices: Sequence[str]) -> None:
 def number(op: str, name: str, value: Any, low: float | None = None) -> float:
     """A finite float, greater than ``low`` if given."""
     try:
+        # A bool in a number's place is a misplaced flag; a string would be parsed by float().
+        if isinstance(value, (bool, np.bool_, str, bytes)):
+            raise TypeError
         result = float(value)
+    except OverflowError:
+        result = float("inf")
     except (TypeError, ValueError):
         raise TypeError(f"{op}: {name} must be a number; got {value!r}") from None
     if not abs(result) < float("inf"):
@@ -77,8 +88,8 @@ def number(op: str, name: str, value: Any, low: float | None = None) -> float:
     return result
 
 
-def whole(op: str, name: str, value: Any, low: int | None = None) -> int:
-    """An int, at least ``low`` if given. Symbolic sizes pass as they are."""
+def whole(op: str, name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
+    """An int, from ``low`` to ``high`` where given. Symbolic sizes pass as they are."""
     if isinstance(value, bool):
         raise TypeError(f"{op}: {name} must be an int; got {value!r}")
     if type(value).__name__ != "SymInt":
@@ -88,6 +99,22 @@ def whole(op: str, name: str, value: Any, low: int | None = None) -> int:
             raise TypeError(f"{op}: {name} must be an int; got {value!r}") from None
     if low is not None and value < low:
         raise ValueError(f"{op}: {name} must be at least {low}; got {value}")
+    if high is not None and value > high:
+        raise ValueError(f"{op}: {name} must be at most {high}; got {value}")
+    return value
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """True or False: a string or a number in its place is a misplaced argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{op}: {name} must be True or False; got {value!r}")
+    return bool(value)
+
+
+def sequence(op: str, name: str, value: Any, expected: str) -> Sequence[Any]:
+    """A list or tuple of what ``expected`` says (an array of numbers will do)."""
+    if not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) == 0:
+        raise TypeError(f"{op}: {name} must be a list of {expected}; got {value!r}")
     return value
 
 
@@ -101,4 +128,4 @@ def size_pair(op: str, name: str, value: Any) -> tuple[int, int]:
         height, width = value
     else:
         height = width = value
-    return whole(op, name, height, 1), whole(op, name, width, 1)
+    return whole(op, name, height, 1, _MAX_SIDE), whole(op, name, width, 1, _MAX_SIDE)

@@ -20,13 +20,13 @@ def show_config() -> str:
 
 
 def set_num_threads(threads: int) -> None:
-    """Number of threads of operators on NumPy arrays, at least 1. (On torch tensors
+    """Number of threads of operators on NumPy arrays, from 1 to 4096. (On torch tensors
     ``torch.get_num_threads()`` decides.) The result of an operator does not depend on it.
 
     Raises:
-        TypeError, ValueError: not an int of at least 1.
+        TypeError, ValueError: not an int in that range.
     """
-    _cpu.set_num_threads(_check.whole("set_num_threads", "threads", threads, 1))
+    _cpu.set_num_threads(_check.whole("set_num_threads", "threads", threads, 1, 4096))
 
 
 def get_num_threads() -> int:

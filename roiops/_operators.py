@@ -12,6 +12,9 @@ from typing import Any
 
 from roiops._arrays import Namespace
 
+OPERATORS: dict[str, Operator] = {}
+"""All of them, by name: an operator joins when it is made."""
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -30,24 +33,10 @@ class Operator:
     backward: Callable[..., Any] | None = None
     fake: Callable[..., Any] | None = None
 
+    def __post_init__(self) -> None:
+        OPERATORS[self.name] = self
+
     def run(self, xp: Namespace, *args: Any) -> Any:
         outputs = self.allocate(xp, *args)
         result = self.compute(xp, outputs, *args)
         return outputs if result is None else result
-
-
-OPERATORS: dict[str, Operator] = {}
-
-
-def operator(
-    name: str,
-    schema: str,
-    allocate: Callable[..., Any],
-    compute: Callable[..., Any],
-    save: Callable[..., None] | None = None,
-    backward: Callable[..., Any] | None = None,
-    fake: Callable[..., Any] | None = None,
-) -> Operator:
-    """Add an operator to the list."""
-    OPERATORS[name] = Operator(name, schema, allocate, compute, save, backward, fake)
-    return OPERATORS[name]

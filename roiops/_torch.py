@@ -56,7 +56,8 @@ class Torch:
         return x.to(_NAMES[dtype])
 
     def describe(self, x: Tensor) -> Any:
-        return (x.data_ptr(), _DTYPES[x.dtype], x.shape, x.stride())
+        # The tensor comes last: a temporary one must live as long as its address is used.
+        return (x.data_ptr(), _DTYPES[x.dtype], x.shape, x.stride(), x)
 
     def threads(self) -> int:
         return torch.get_num_threads()
@@ -68,14 +69,27 @@ _LIBRARY = torch.library.Library("roiops", "FRAGMENT")
 _OVERLOADS: dict[str, Any] = {}
 
 
+def _mark_not_differentiable(ctx: Any, inputs: Any, output: Any) -> None:
+    outputs = output if isinstance(output, (list, tuple)) else (output,)
+    ctx.mark_non_differentiable(*outputs)
+
+
+def _no_backward(ctx: Any, *grads: Any) -> None:
+    raise AssertionError("never called: the outputs are marked as not differentiable")
+
+
 def _register(op: _operators.Operator) -> None:
     _LIBRARY.define(op.name + op.schema)
     _LIBRARY.impl(op.name, functools.partial(op.run, TORCH), "CPU")
     qualified = f"roiops::{op.name}"
     fake = op.fake or op.allocate
     torch.library.register_fake(qualified, functools.partial(fake, TORCH), lib=_LIBRARY)
-    if op.backward is not None:
-        torch.library.register_autograd(qualified, op.backward, setup_context=op.save, lib=_LIBRARY)
+    torch.library.register_autograd(
+        qualified,
+        op.backward or _no_backward,
+        setup_context=op.save or _mark_not_differentiable,
+        lib=_LIBRARY,
+    )
     # The overload itself: looking it up by name in each call would cost as much as the kernel.
     _OVERLOADS[op.name] = getattr(torch.ops.roiops, op.name).default
 

@@ -1,8 +1,8 @@
 // Macros shared by every header of the core. Nothing here depends on a framework or on CUDA.
 #pragma once
 
-// Geometry headers are compiled for the host by g++ and, by cuda/compat.cuh's definition, for the
-// device by nvcc.
+// Geometry headers are compiled for the host by g++ and, with a definition of
+// its own, for a device.
 #ifndef ROIOPS_HD
 #define ROIOPS_HD
 #endif

@@ -15,6 +15,9 @@ namespace roiops {
 
 constexpr int kMaxSamplingRatio = 4096;
 
+// Cells along one side of a map: up to here a float32 coordinate inside it fits an int32.
+constexpr int64_t kMaxMapSide = int64_t{1} << 30;
+
 // The policy in which RoIAlign and RoIWarp differ.
 enum class Placement {
   align,    // RoIAlign, cell i centred at coordinate i; RoIs smaller than a cell are widened to it

@@ -4,8 +4,7 @@
 // scores  (N,) float32 or float64
 // idxs    (N,) int64 group of each box, or data == nullptr: boxes of different groups never meet
 // keep    (N,) int64 out: the first `return value` elements are the kept indices by descending
-// score,
-//         equal scores by lower index, NaN scores last
+//         score, equal scores by lower index, NaN scores last
 //
 // A box is suppressed if its IoU with a kept box of higher rank is greater than the threshold. A
 // box with a non-finite coordinate neither suppresses nor is suppressed; one with a NaN score does

@@ -42,7 +42,8 @@ void parallel_for(int64_t tasks, int threads, const MakeWorker& make_worker) {
 // Elementwise work: splits [0, n) into ranges of at least `grain` and calls body(begin, end).
 template <class Body>
 void parallel_ranges(int64_t n, int64_t grain, int threads, const Body& body) {
-  const int64_t ranges = n < 2 * grain ? 1 : (n / grain < 8 * threads ? n / grain : 8 * threads);
+  const int64_t ranges =
+      n < 2 * grain ? 1 : (n / grain < int64_t{8} * threads ? n / grain : int64_t{8} * threads);
   parallel_for(n > 0 ? ranges : 0, threads,
                [&] { return [&](int64_t r) { body(n * r / ranges, n * (r + 1) / ranges); }; });
 }

@@ -61,7 +61,7 @@ class RoiGroups {
   // run are all kept busy.
   std::vector<RoiGroup> runs(int64_t blocks, int threads) const {
     const int64_t rois = static_cast<int64_t>(order_.size());
-    const int64_t most = std::max<int64_t>(16, rois * blocks / (8 * threads) + 1);
+    const int64_t most = std::max<int64_t>(16, rois * blocks / (int64_t{8} * threads) + 1);
     std::vector<RoiGroup> runs;
     for (int64_t g = 0; g < size(); ++g) {
       const RoiGroup group = (*this)[g];

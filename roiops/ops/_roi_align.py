@@ -12,9 +12,20 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 
 _MAX_SAMPLING_RATIO = 4096
+MAX_SIDE = 2**30  # cells; up to there a float32 sample coordinate fits an int32
+REDUCTIONS = ("mean", "max")
+
+
+def sampling(op: str, sampling_ratio: Any) -> int:
+    """Samples per bin and axis, -1 for as many as the box asks for."""
+    return max(_check.whole(op, "sampling_ratio", sampling_ratio), -1)
+
+
+def placement_of(op: str, aligned: Any) -> str:
+    return "aligned" if _check.flag(op, "aligned", aligned) else "align"
 
 
 def as_rois(op: str, xp: Namespace, boxes: Array | Sequence[Array], input: Array) -> Array:
@@ -27,6 +38,8 @@ def as_rois(op: str, xp: Namespace, boxes: Array | Sequence[Array], input: Array
             f"{op}: boxes must be a list of one (L, 4) array per image ({images}); got {len(boxes)}"
         )
     parts = []
+    if len(boxes) == 0:
+        return xp.empty((0, 5), "float32", input)
     for i, b in enumerate(boxes):
         _check.shape(op, f"boxes[{i}]", "(L, 4)", b, len(b.shape) == 2 and b.shape[1] == 4)
         _check.same_dtype(op, f"boxes[{i}]", xp, b, "boxes[0]", boxes[0])
@@ -41,7 +54,7 @@ def check_rois(op: str, xp: Namespace, rois: Array) -> None:
             f"{op}: boxes must have shape (K, 5) [batch_index, x1, y1, x2, y2] or be a list of "
             f"(L, 4); got {tuple(rois.shape)}"
         )
-    _check.floating(op, "boxes", xp, rois)
+    _check.floating(op, "boxes", xp, rois, "floating")
 
 
 def _check_maps(
@@ -51,8 +64,9 @@ def _check_maps(
     first = inputs[0]
     for i, x in enumerate(inputs):
         name = "input" if levels is None else f"inputs[{i}]"
-        _check.shape(op, name, "(N, C, H, W) with H, W > 0", x,
-                     len(x.shape) == 4 and x.shape[2] > 0 and x.shape[3] > 0)  # fmt: skip
+        _check.shape(op, name, "(N, C, H, W) with H, W from 1 to 2^30", x,
+                     len(x.shape) == 4
+                     and all(0 < side <= MAX_SIDE for side in x.shape[2:]))  # fmt: skip
         _check.features(op, name, xp, x)
         if i:
             _check.shape(op, name, f"({first.shape[0]}, {first.shape[1]}, H, W) like inputs[0]", x,
@@ -67,7 +81,7 @@ def _check_maps(
         raise ValueError(
             f"{op}: sampling_ratio must be at most {_MAX_SAMPLING_RATIO}; got {sampling_ratio}"
         )
-    _check.choice(op, "reduction", reduction, ("mean", "max"))
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
 
 
 def check_grad_output(
@@ -253,26 +267,26 @@ def _name(placement, levels, suffix=""):
 
 
 _OPTIONS = "float[] spatial_scales, int sampling_ratio, str placement"
-FORWARD = operator(
+FORWARD = Operator(
     "roi_align",
     "(Tensor[] inputs, Tensor rois, Tensor? levels, SymInt height, SymInt width, "
     f"{_OPTIONS}, str reduction) -> Tensor",
     _allocate, _compute, _save_forward, _backward,
 )
-GRAD_INPUT = operator(
+GRAD_INPUT = Operator(
     "roi_align_grad_input",
     "(Tensor grad_output, Tensor[] inputs, Tensor rois, Tensor? levels, "
     f"{_OPTIONS}, str reduction) -> Tensor[]",
     _allocate_grad_inputs, _compute_grad_inputs, _save_grad_input, _backward_grad_input,
 )
-GRAD_ROIS = operator(
+GRAD_ROIS = Operator(
     "roi_align_grad_rois",
     "(Tensor grad_output, Tensor[] inputs, Tensor rois, Tensor? levels, "
     f"{_OPTIONS}, str reduction) -> Tensor",
     _allocate_grad_rois, _compute_grad_rois, _save_nothing, _backward_grad_rois,
 )
 # The derivative of the maximum in the direction ``values``: its second derivative needs it.
-_DIRECTIONAL = operator(
+_DIRECTIONAL = Operator(
     "roi_align_directional",
     "(Tensor[] values, Tensor[] inputs, Tensor rois, Tensor? levels, SymInt height, SymInt width, "
     f"{_OPTIONS}) -> Tensor",

@@ -8,7 +8,7 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 from roiops.ops.clip_boxes import image_size
 
 SCALE_CLAMP = math.log(1000 / 16)
@@ -54,7 +54,13 @@ def encode_boxes(
     """
     op = "encode_boxes"
     xp = namespace(op, reference_boxes=reference_boxes, proposals=proposals)
-    return xp.call(_ENCODE, reference_boxes, proposals, _weights(op, weights), bool(plus_one))
+    return xp.call(
+        _ENCODE,
+        reference_boxes,
+        proposals,
+        _weights(op, weights),
+        _check.flag(op, "plus_one", plus_one),
+    )
 
 
 def encode_boxes_backward(
@@ -82,7 +88,7 @@ def encode_boxes_backward(
     )
     return xp.call(
         _ENCODE_BACKWARD, grad_output, reference_boxes, proposals, _weights(op, weights),
-        bool(plus_one),
+        _check.flag(op, "plus_one", plus_one),
     )  # fmt: skip
 
 
@@ -176,7 +182,7 @@ def _decode_options(
         _weights(op, weights),
         _check.number(op, "scale_clamp", scale_clamp),
         None if clip_to is None else list(image_size(op, "clip_to", clip_to)),
-        bool(plus_one),
+        _check.flag(op, "plus_one", plus_one),
     )
 
 
@@ -307,23 +313,23 @@ def _refuse_second_decode(ctx, *grads):
 
 
 _DECODE_OPTIONS = "float[] weights, float scale_clamp, SymInt[]? clip_to, bool plus_one"
-_ENCODE = operator(
+_ENCODE = Operator(
     "encode_boxes",
     "(Tensor reference_boxes, Tensor proposals, float[] weights, bool plus_one) -> Tensor",
     _allocate_encode, _compute_encode, _save, _encode_backward,
 )
-_ENCODE_BACKWARD = operator(
+_ENCODE_BACKWARD = Operator(
     "encode_boxes_backward",
     "(Tensor grad_output, Tensor reference_boxes, Tensor proposals, float[] weights, "
     "bool plus_one) -> (Tensor, Tensor)",
     _allocate_encode_backward, _compute_encode_backward, _save_nothing, _refuse_second_encode,
 )
-_DECODE = operator(
+_DECODE = Operator(
     "decode_boxes",
     f"(Tensor deltas, Tensor boxes, {_DECODE_OPTIONS}) -> Tensor",
     _allocate_decode, _compute_decode, _save, _decode_backward,
 )
-_DECODE_BACKWARD = operator(
+_DECODE_BACKWARD = Operator(
     "decode_boxes_backward",
     f"(Tensor grad_output, Tensor deltas, Tensor boxes, {_DECODE_OPTIONS}) -> (Tensor, Tensor)",
     _allocate_decode_backward, _compute_decode_backward, _save_nothing, _refuse_second_decode,

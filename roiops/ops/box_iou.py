@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 
 
 def box_iou(boxes1: Array, boxes2: Array, *, plus_one: bool = False) -> Array:
@@ -34,8 +34,9 @@ def box_iou(boxes1: Array, boxes2: Array, *, plus_one: bool = False) -> Array:
     >>> roiops.box_iou(a, b)
     array([[0.5, 0. , 1. ]], dtype=float32)
     """
-    xp = namespace("box_iou", boxes1=boxes1, boxes2=boxes2)
-    return xp.call(_FORWARD, boxes1, boxes2, bool(plus_one))
+    op = "box_iou"
+    xp = namespace(op, boxes1=boxes1, boxes2=boxes2)
+    return xp.call(_FORWARD, boxes1, boxes2, _check.flag(op, "plus_one", plus_one))
 
 
 def box_iou_backward(
@@ -52,8 +53,9 @@ def box_iou_backward(
 
     Raises: as ``box_iou``.
     """
-    xp = namespace("box_iou_backward", grad_output=grad_output, boxes1=boxes1, boxes2=boxes2)
-    return xp.call(_BACKWARD, grad_output, boxes1, boxes2, bool(plus_one))
+    op = "box_iou_backward"
+    xp = namespace(op, grad_output=grad_output, boxes1=boxes1, boxes2=boxes2)
+    return xp.call(_BACKWARD, grad_output, boxes1, boxes2, _check.flag(op, "plus_one", plus_one))
 
 
 # fmt: off
@@ -107,11 +109,11 @@ def _refuse_second(ctx, *grads):
     raise RuntimeError("box_iou: the second derivative is not implemented")
 
 
-_FORWARD = operator(
+_FORWARD = Operator(
     "box_iou", "(Tensor boxes1, Tensor boxes2, bool plus_one) -> Tensor",
     _allocate, _compute, _save, _backward,
 )
-_BACKWARD = operator(
+_BACKWARD = Operator(
     "box_iou_backward",
     "(Tensor grad_output, Tensor boxes1, Tensor boxes2, bool plus_one) -> (Tensor, Tensor)",
     _allocate_backward, _compute_backward, _save_nothing, _refuse_second,

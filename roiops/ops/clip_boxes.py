@@ -6,7 +6,7 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 
 
 def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
@@ -96,11 +96,11 @@ def _backward_backward(ctx, grad):
     return _backward(ctx, grad)[0], None, None, None
 
 
-_CLIP = operator(
+_CLIP = Operator(
     "clip_boxes_to_image", "(Tensor boxes, SymInt height, SymInt width) -> Tensor",
     _allocate, _compute, _save, _backward,
 )
-_CLIP_BACKWARD = operator(
+_CLIP_BACKWARD = Operator(
     "clip_boxes_to_image_backward",
     "(Tensor grad_output, Tensor boxes, SymInt height, SymInt width) -> Tensor",
     _allocate_backward, _compute_backward, _save_backward, _backward_backward,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
+
+_FARTHEST = 60  # levels that a size of 2^level, squared, still is a float64 for
+_LARGEST_SCALE = 1e30
 
 
 def fpn_levels(
@@ -46,10 +49,12 @@ def fpn_levels(
     """
     op = "fpn_levels"
     xp = namespace(op, boxes=boxes)
-    low = _check.whole(op, "min_level", min_level)
-    high = _check.whole(op, "max_level", max_level, low)
+    low = _check.whole(op, "min_level", min_level, -_FARTHEST, _FARTHEST)
+    high = _check.whole(op, "max_level", max_level, low, _FARTHEST)
     scale = _check.number(op, "canonical_scale", canonical_scale, low=0)
-    level = _check.whole(op, "canonical_level", canonical_level)
+    if scale > _LARGEST_SCALE:
+        raise ValueError(f"{op}: canonical_scale must be at most {_LARGEST_SCALE:g}; got {scale}")
+    level = _check.whole(op, "canonical_level", canonical_level, -_FARTHEST, _FARTHEST)
     return xp.call(_FPN_LEVELS, _check.promoted(xp, boxes), low, high, scale, level)
 
 
@@ -71,7 +76,7 @@ def _compute(xp, levels, boxes, min_level, max_level, canonical_scale, canonical
     )
 
 
-_FPN_LEVELS = operator(
+_FPN_LEVELS = Operator(
     "fpn_levels",
     "(Tensor boxes, int min_level, int max_level, float canonical_scale, int canonical_level) "
     "-> Tensor",

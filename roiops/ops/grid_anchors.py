@@ -8,7 +8,7 @@ import numpy as np
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 
 _CONVENTIONS = ("torchvision", "detectron2", "detectron")
 
@@ -36,7 +36,7 @@ def grid_anchors(
 
     Returns:
         One (height * width * A, 4) array [x1, y1, x2, y2] per level, in image pixels, in the order
-        y, x, anchor.
+        y, x, anchor. Not differentiable.
 
     Raises:
         ValueError: lists of unequal length, sizes, ratios or strides that are not positive, an
@@ -53,30 +53,37 @@ def grid_anchors(
     op = "grid_anchors"
     like = np.empty(0, np.float32) if like is None else like
     xp = namespace(op, like=like)
-    levels = len(feature_sizes)
+    levels = len(_check.sequence(op, "feature_sizes", feature_sizes, "(height, width)"))
     for name, values in (
         ("strides", strides), ("sizes", sizes), ("aspect_ratios", aspect_ratios),
     ):  # fmt: skip
-        if len(values) != levels:
+        if len(_check.sequence(op, name, values, "one entry per level")) != levels:
             raise ValueError(
                 f"{op}: {name} must have one entry per level ({levels}); got {len(values)}"
             )
     _check.choice(op, "convention", convention, _CONVENTIONS)
     anchors = []
     for level in range(levels):
-        height, width = feature_sizes[level]
-        stride = strides[level]
-        stride_y, stride_x = stride if isinstance(stride, (list, tuple)) else (stride, stride)
+        size, stride = feature_sizes[level], strides[level]
+        pair = stride if isinstance(stride, (list, tuple)) else (stride, stride)
+        if len(pair) != 2:
+            raise ValueError(f"{op}: strides must be numbers or pairs (y, x); got {stride!r}")
+        if len(_check.sequence(op, "feature_sizes", size, "(height, width)")) != 2:
+            raise ValueError(f"{op}: feature_sizes must be pairs (height, width); got {size!r}")
+        level_sizes = _check.sequence(op, "sizes", sizes[level], "numbers for each level")
+        ratios = _check.sequence(
+            op, "aspect_ratios", aspect_ratios[level], "numbers for each level"
+        )
         anchors.append(
             xp.call(
                 _GRID_ANCHORS,
                 like,
-                _check.whole(op, "feature_sizes", height, 0),
-                _check.whole(op, "feature_sizes", width, 0),
-                _check.number(op, "strides", stride_y, low=0),
-                _check.number(op, "strides", stride_x, low=0),
-                [_check.number(op, "sizes", s, low=0) for s in sizes[level]],
-                [_check.number(op, "aspect_ratios", r, low=0) for r in aspect_ratios[level]],
+                _check.whole(op, "feature_sizes", size[0], 0),
+                _check.whole(op, "feature_sizes", size[1], 0),
+                _check.number(op, "strides", pair[0], low=0),
+                _check.number(op, "strides", pair[1], low=0),
+                [_check.number(op, "sizes", s, low=0) for s in level_sizes],
+                [_check.number(op, "aspect_ratios", r, low=0) for r in ratios],
                 convention,
             )
         )
@@ -99,7 +106,7 @@ def _compute(
     )
 
 
-_GRID_ANCHORS = operator(
+_GRID_ANCHORS = Operator(
     "grid_anchors",
     "(Tensor like, SymInt height, SymInt width, float stride_y, float stride_x, float[] sizes, "
     "float[] aspect_ratios, str convention) -> Tensor",

@@ -7,7 +7,7 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 
 
 def match_boxes(
@@ -62,11 +62,18 @@ def match_boxes(
             f"{op}: targets and boxes must be lists of equal length, at least 1; "
             f"got {len(target_list)} and {len(box_list)}"
         )
-    xp = namespace(op, targets=target_list, boxes=box_list)
+    xp = namespace(op, lists=["targets", "boxes"], targets=target_list, boxes=box_list)
     low, high = _check.number(op, "low", low), _check.number(op, "high", high)
     if low > high:
         raise ValueError(f"{op}: low must be at most high ({high}); got {low}")
-    matches = xp.call(_MATCH, target_list, box_list, high, low, bool(allow_low_quality))
+    matches = xp.call(
+        _MATCH,
+        target_list,
+        box_list,
+        high,
+        low,
+        _check.flag(op, "allow_low_quality", allow_low_quality),
+    )
     if not several:
         return matches
     if shared:
@@ -99,19 +106,9 @@ def _compute(xp, outputs, targets, boxes, high, low, allow_low_quality):
     )
 
 
-def _save(ctx, inputs, output):
-    ctx.mark_non_differentiable(*output)
-    ctx.lengths = len(inputs[0]), len(inputs[1])
-
-
-def _backward(ctx, *grads):
-    targets, boxes = ctx.lengths
-    return [None] * targets, [None] * boxes, None, None, None
-
-
-_MATCH = operator(
+_MATCH = Operator(
     "match_boxes",
     "(Tensor[] targets, Tensor[] boxes, float high, float low, bool allow_low_quality) "
     "-> (Tensor, Tensor, Tensor)",
-    _allocate, _compute, _save, _backward,
+    _allocate, _compute,
 )

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from roiops import _check
 from roiops._arrays import Array, Namespace, namespace
-from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, as_rois
+from roiops.ops._roi_align import (
+    FORWARD,
+    GRAD_INPUT,
+    GRAD_ROIS,
+    REDUCTIONS,
+    as_rois,
+    check_rois,
+    placement_of,
+    sampling,
+)
 from roiops.ops.fpn_levels import fpn_levels
 
 
@@ -57,10 +66,11 @@ def multiscale_roi_align(
         op, inputs, boxes, spatial_scales, levels, canonical_scale, canonical_level
     )
     height, width = _check.size_pair(op, "output_size", output_size)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
     return xp.call(
         FORWARD,
-        list(inputs), rois, levels, height, width, scales, int(sampling_ratio),
-        "aligned" if aligned else "align", reduction,
+        list(inputs), rois, levels, height, width, scales,
+        sampling(op, sampling_ratio), placement_of(op, aligned), reduction,
     )  # fmt: skip
 
 
@@ -86,10 +96,11 @@ def multiscale_roi_align_backward(
     xp, rois, levels, scales = _arguments(
         op, inputs, boxes, spatial_scales, levels, canonical_scale, canonical_level
     )
-    namespace(op, inputs=inputs, grad_output=grad_output)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
+    namespace(op, lists=["inputs"], inputs=inputs, grad_output=grad_output)
     args = (
-        grad_output, list(inputs), rois, levels, scales, int(sampling_ratio),
-        "aligned" if aligned else "align", reduction,
+        grad_output, list(inputs), rois, levels, scales,
+        sampling(op, sampling_ratio), placement_of(op, aligned), reduction,
     )  # fmt: skip
     return list(xp.call(GRAD_INPUT, *args)), xp.call(GRAD_ROIS, *args)
 
@@ -103,16 +114,20 @@ def _arguments(
     canonical_scale: float,
     canonical_level: int,
 ) -> tuple[Namespace, Array, Array, list[float]]:
-    if not isinstance(inputs, (list, tuple)) or not inputs:
-        raise TypeError(f"{op}: inputs must be a non-empty list of arrays; got {type(inputs)}")
+    if not isinstance(inputs, (list, tuple)):
+        raise TypeError(f"{op}: inputs must be a list of arrays; got {type(inputs).__name__}")
+    if not inputs:
+        raise ValueError(f"{op}: inputs must hold at least one array; got an empty list")
     given_levels = {} if levels is None else {"levels": levels}
-    xp = namespace(op, inputs=inputs, boxes=boxes, **given_levels)
-    scales = [_check.number(op, "spatial_scales", s, low=0) for s in spatial_scales]
+    xp = namespace(op, lists=["inputs", "boxes"], inputs=inputs, boxes=boxes, **given_levels)
+    values = _check.sequence(op, "spatial_scales", spatial_scales, "one number per map")
+    scales = [_check.number(op, "spatial_scales", s, low=0) for s in values]
     if len(scales) != len(inputs):
         raise ValueError(
             f"{op}: spatial_scales must have one value per map ({len(inputs)}); got {len(scales)}"
         )
     rois = as_rois(op, xp, boxes, inputs[0])
+    check_rois(op, xp, rois)
     if levels is None:
         finest, coarsest = (-round(math.log2(s)) for s in (scales[0], scales[-1]))
         if coarsest - finest != len(inputs) - 1:

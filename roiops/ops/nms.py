@@ -6,7 +6,7 @@ import sys
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 
 
 def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = False) -> Array:
@@ -43,7 +43,7 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = F
     xp = namespace("nms", boxes=boxes, scores=scores)
     threshold = _threshold("nms", iou_threshold)
     boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
-    return xp.call(_NMS, boxes, scores, None, threshold, bool(plus_one))
+    return xp.call(_NMS, boxes, scores, None, threshold, _check.flag("nms", "plus_one", plus_one))
 
 
 def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
@@ -101,17 +101,18 @@ def _compute(xp: Namespace, keep, boxes, scores, idxs, iou_threshold, plus_one):
         xp.describe(keep), xp.describe(boxes), xp.describe(scores),
         None if idxs is None else xp.describe(idxs), iou_threshold, plus_one, xp.threads(),
     )
-    return keep[:count]
+    # A copy: the few kept must not hold the memory of all.
+    return xp.concatenate([keep[:count]], 0)
 
 
 def _fake(xp: Namespace, boxes, scores, idxs, iou_threshold, plus_one):
-    """How many are kept is known only at run time: a new symbol, at most N."""
+    """How many are kept is known only at run time: a new symbol."""
     _allocate(xp, boxes, scores, idxs, iou_threshold, plus_one)
     torch = sys.modules["torch"]
     return xp.empty((torch.library.get_ctx().new_dynamic_size(),), "int64", boxes)
 
 
-_NMS = operator(
+_NMS = Operator(
     "nms",
     "(Tensor boxes, Tensor scores, Tensor? idxs, float iou_threshold, bool plus_one) -> Tensor",
     _allocate, _compute, fake=_fake,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, namespace
-from roiops._operators import operator
+from roiops._operators import Operator
 
 _CONVENTIONS = ("torchvision", "detectron2")
 
@@ -33,7 +33,7 @@ def paste_masks(
 
     Returns:
         (N, height, width) bool, or the masks' dtype with ``threshold=None``. A box with a
-        non-finite coordinate, or outside the picture, gives an empty picture.
+        non-finite coordinate, or outside the picture, gives an empty picture. Not differentiable.
 
     Raises:
         ValueError: wrong shape, size, padding, threshold or convention.
@@ -57,7 +57,7 @@ def paste_masks(
     if threshold is not None:
         threshold = _check.number(op, "threshold", threshold)
     _check.choice(op, "convention", convention, _CONVENTIONS)
-    padding = _check.whole(op, "padding", padding, 0)
+    padding = _check.whole(op, "padding", padding, 0, 1000)
     return xp.call(_PASTE_MASKS, masks, boxes, height, width, threshold, padding, convention)
 
 
@@ -82,7 +82,7 @@ def _compute(xp, out, masks, boxes, height, width, threshold, padding, conventio
     )
 
 
-_PASTE_MASKS = operator(
+_PASTE_MASKS = Operator(
     "paste_masks",
     "(Tensor masks, Tensor boxes, SymInt height, SymInt width, float? threshold, SymInt padding, "
     "str convention) -> Tensor",

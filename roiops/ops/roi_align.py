@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from roiops import _check
 from roiops._arrays import Array, namespace
-from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, as_rois
+from roiops.ops._roi_align import (
+    FORWARD,
+    GRAD_INPUT,
+    GRAD_ROIS,
+    REDUCTIONS,
+    as_rois,
+    placement_of,
+    sampling,
+)
 
 
 def roi_align(
@@ -62,13 +70,14 @@ def roi_align(
            [10.5, 12.5]], dtype=float32)
     """
     op = "roi_align"
-    xp = namespace(op, input=input, boxes=boxes)
+    xp = namespace(op, lists=["boxes"], input=input, boxes=boxes)
     rois = as_rois(op, xp, boxes, input)
     height, width = _check.size_pair(op, "output_size", output_size)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
     return xp.call(
-        FORWARD, [input], rois, None, height, width, [scale], int(sampling_ratio),
-        "aligned" if aligned else "align", reduction,
+        FORWARD, [input], rois, None, height, width, [scale],
+        sampling(op, sampling_ratio), placement_of(op, aligned), reduction,
     )  # fmt: skip
 
 
@@ -89,16 +98,17 @@ def roi_align_backward(
         input, boxes, spatial_scale, sampling_ratio, aligned, reduction: as in ``roi_align``.
 
     Returns:
-        ``grad_input`` like ``input``, and ``grad_rois`` (K, 5) in the boxes' dtype, whose first
-        column is 0. The number of samples counts as a constant; a coordinate has gradient 0 where
-        a sample is clamped at the map's border.
+        ``grad_input`` like ``input``, and ``grad_rois`` (K, 5) in the boxes' dtype (float32 for
+        16-bit ones), whose first column is 0. The number of samples counts as a constant; a
+        coordinate has gradient 0 where a sample is clamped at the map's border.
 
     Raises: as ``roi_align``.
     """
     op = "roi_align_backward"
-    xp = namespace(op, grad_output=grad_output, input=input, boxes=boxes)
+    xp = namespace(op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes)
     rois = as_rois(op, xp, boxes, input)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    placement = "aligned" if aligned else "align"
-    args = (grad_output, [input], rois, None, [scale], int(sampling_ratio), placement, reduction)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
+    samples, placement = sampling(op, sampling_ratio), placement_of(op, aligned)
+    args = (grad_output, [input], rois, None, [scale], samples, placement, reduction)
     return xp.call(GRAD_INPUT, *args)[0], xp.call(GRAD_ROIS, *args)

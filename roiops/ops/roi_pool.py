@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, namespace
-from roiops._operators import operator
-from roiops.ops._roi_align import as_rois, call, check_grad_output, check_rois, empty_like_map
+from roiops._operators import Operator
+from roiops.ops._roi_align import (
+    MAX_SIDE,
+    as_rois,
+    call,
+    check_grad_output,
+    check_rois,
+    empty_like_map,
+)
 
 
 def roi_pool(
@@ -49,7 +56,7 @@ def roi_pool(
            [13., 15.]], dtype=float32)
     """
     op = "roi_pool"
-    xp = namespace(op, input=input, boxes=boxes)
+    xp = namespace(op, lists=["boxes"], input=input, boxes=boxes)
     rois = as_rois(op, xp, boxes, input)
     height, width = _check.size_pair(op, "output_size", output_size)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
@@ -67,7 +74,7 @@ def roi_pool_backward(
     ``grad_output`` is (K, C, height, width) in the features' dtype; otherwise as ``roi_pool``.
     """
     op = "roi_pool_backward"
-    xp = namespace(op, grad_output=grad_output, input=input, boxes=boxes)
+    xp = namespace(op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes)
     rois = as_rois(op, xp, boxes, input)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
     return xp.call(_GRAD_INPUT, grad_output, input, rois, scale)
@@ -75,8 +82,9 @@ def roi_pool_backward(
 
 # fmt: off
 def _check_arguments(op: str, xp: Namespace, input: Array, rois: Array) -> None:
-    _check.shape(op, "input", "(N, C, H, W) with H, W > 0", input,
-                 len(input.shape) == 4 and input.shape[2] > 0 and input.shape[3] > 0)
+    _check.shape(op, "input", "(N, C, H, W) with H, W from 1 to 2^30", input,
+                 len(input.shape) == 4
+                 and all(0 < side <= MAX_SIDE for side in input.shape[2:]))
     _check.features(op, "input", xp, input)
     check_rois(op, xp, rois)
 
@@ -150,18 +158,18 @@ def _backward_grad_input(ctx, grad):
     return result, None, None, None
 
 
-_FORWARD = operator(
+_FORWARD = Operator(
     "roi_pool",
     "(Tensor input, Tensor rois, SymInt height, SymInt width, float spatial_scale) -> Tensor",
     _allocate, _compute, _save_forward, _backward,
 )
-_GRAD_INPUT = operator(
+_GRAD_INPUT = Operator(
     "roi_pool_grad_input",
     "(Tensor grad_output, Tensor input, Tensor rois, float spatial_scale) -> Tensor",
     _allocate_grad_input, _compute_grad_input, _save_grad_input, _backward_grad_input,
 )
 # The derivative of the maximum in the direction ``values``: its second derivative needs it.
-_DIRECTIONAL = operator(
+_DIRECTIONAL = Operator(
     "roi_pool_directional",
     "(Tensor values, Tensor input, Tensor rois, SymInt height, SymInt width, float spatial_scale) "
     "-> Tensor",

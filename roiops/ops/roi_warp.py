@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from roiops import _check
 from roiops._arrays import Array, Namespace, namespace
-from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, as_rois
+from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, REDUCTIONS, as_rois, sampling
 
 _PLACEMENTS = {"paper": "warp", "mnc": "warp_mnc"}
 
@@ -59,9 +59,10 @@ def roi_warp(
     op = "roi_warp"
     xp, rois, scale, placement = _arguments(op, input, boxes, spatial_scale, convention)
     height, width = _check.size_pair(op, "output_size", output_size)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
     return xp.call(
-        FORWARD, [input], rois, None, height, width, [scale], int(sampling_ratio), placement,
-        reduction,
+        FORWARD, [input], rois, None, height, width, [scale],
+        sampling(op, sampling_ratio), placement, reduction,
     )  # fmt: skip
 
 
@@ -81,7 +82,9 @@ def roi_warp_backward(
     op = "roi_warp_backward"
     xp, rois, scale, placement = _arguments(op, input, boxes, spatial_scale, convention)
     namespace(op, input=input, grad_output=grad_output)
-    args = (grad_output, [input], rois, None, [scale], int(sampling_ratio), placement, reduction)
+    samples = sampling(op, sampling_ratio)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
+    args = (grad_output, [input], rois, None, [scale], samples, placement, reduction)
     return xp.call(GRAD_INPUT, *args)[0], xp.call(GRAD_ROIS, *args)
 
 
@@ -92,7 +95,7 @@ def _arguments(
     spatial_scale: float,
     convention: str,
 ) -> tuple[Namespace, Array, float, str]:
-    xp = namespace(op, input=input, boxes=boxes)
+    xp = namespace(op, lists=["boxes"], input=input, boxes=boxes)
     _check.choice(op, "convention", convention, tuple(_PLACEMENTS))
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
     return xp, as_rois(op, xp, boxes, input), scale, _PLACEMENTS[convention]

@@ -556,3 +556,19 @@ def test_layouts_give_the_same_bits(compiled: Backend, layout, case) -> None:
     )
     for got, expected in zip(grads, plain_grads, strict=True):
         assert_same_bits(got, expected)
+
+
+def test_no_image_and_no_boxes(backend: Backend) -> None:
+    assert backend("roi_align", np.zeros((0, 3, 4, 5), np.float32), [], 2).shape == (0, 3, 2, 2)
+
+
+def test_maps_with_enormous_sides_are_refused_or_right(compiled: Backend) -> None:
+    # Without the memory: a stride of 0. 2^30 is the longest side whose coordinates fit an int32.
+    one = np.ones(1, np.float32)
+    rois = np.array([[0, 2**30 - 300, 0, 2**30, 1]], np.float32)
+    longest = np.broadcast_to(one, (1, 1, 1, 2**30))
+    assert compiled("roi_align", longest, rois, 1, 1.0, 2, True) == 1
+    assert compiled("roi_pool", longest, rois, 1) == 1
+    for operator in ("roi_align", "roi_pool"):
+        with pytest.raises(ValueError, match=r"H, W from 1 to 2\^30"):
+            compiled(operator, np.broadcast_to(one, (1, 1, 1, 2**30 + 1)), rois, 1)
