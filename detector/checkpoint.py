@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -73,24 +72,30 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError):
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise CheckpointError(f"{path}: truncated, or not a checkpoint") from None
+    except Exception:
+        # A damaged file can make torch raise anything; weights_only keeps it from running anything.
         # torch's own text advises to load without the safety of weights_only: not passed on.
         raise CheckpointError(f"{path}: truncated, or not a checkpoint") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise CheckpointError(f"{path}: its format must be {FORMAT!r}; got {found!r}")
     try:
-        config = update(Config(), content["config"])
+        return Checkpoint(
+            update(Config(), content["config"]),
+            tuple(Category(*category) for category in content["categories"]),
+            content["iteration"],
+            content["model"],
+            content["optimizer"],
+            content["best"],
+        )
     except ConfigError as error:
         raise CheckpointError(f"{path}: its configuration cannot be used: {error}") from None
-    return Checkpoint(
-        config,
-        tuple(Category(*category) for category in content["categories"]),
-        content["iteration"],
-        content["model"],
-        content["optimizer"],
-        content["best"],
-    )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: damaged, a part is missing or wrong: {error}") from None
 
 
 def load_model(path: Path | str, device: torch.device | str) -> tuple[MaskRCNN, Checkpoint]:

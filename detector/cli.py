@@ -36,9 +36,8 @@ class _Group(click.Group):
         except ConfigError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
-            if error.filename is None:
-                raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+            place = f"{error.filename}: " if error.filename else "a file could not be written: "
+            raise click.ClickException(place + (error.strerror or str(error))) from None
         except ValueError as error:
             from detector.checkpoint import CheckpointError
             from detector.data import DataError
@@ -55,7 +54,10 @@ def cli() -> None:
 
 
 device_option = click.option(
-    "--device", "device_name", default="auto", help="cpu, cuda, cuda:1, …; auto prefers cuda."
+    "--device",
+    "device_name",
+    default="auto",
+    help="cpu, or cuda where roiops was built for it; auto takes the better.",
 )
 
 
@@ -242,8 +244,17 @@ def main() -> None:
 def _device(name: str) -> torch.device:
     import torch
 
+    import roiops
+
+    # The model runs where its operators run, whatever else torch could use.
+    usable = [kind for kind in ("cuda", "cpu") if kind in roiops.backends()]
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if "cuda" in usable and torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in usable:
+        raise click.ClickException(
+            f"device must be {' or '.join(usable)} (the backends of this build of roiops); "
+            f"got {name!r}"
+        )
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -257,7 +257,7 @@ class TrainConfig:
     warmup_factor: Fraction = 0.001
     clip_norm: Positive | None = None
     """Bound of the gradient's norm."""
-    seed: Size = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     workers: Size = 2
     """Loading processes; changes no result."""
     threads: Count | None = None

@@ -122,7 +122,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     elif Path(source).is_file():
         mapping = _read(Path(source))
         base = mapping.pop("base", "mask_rcnn_r50_fpn_1x")
-        if base not in PRESETS:
+        if not isinstance(base, str) or base not in PRESETS:
             raise ConfigError(f"{source}: base must be one of {', '.join(PRESETS)}; got {base!r}")
         try:
             config = update(PRESETS[base], mapping)

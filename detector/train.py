@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -189,6 +190,8 @@ def _evaluate(state: TrainingState, group: Group, reporter: Reporter) -> Metrics
 
 
 def _iteration_seed(seed: int, iteration: int, rank: int) -> int:
-    """A seed of its own for every iteration and process (an odd multiplier mixes 64 bits)."""
-    mixed = (seed << 40) ^ (rank << 32) ^ iteration
-    return (mixed * 0x9E3779B97F4A7C15) % 2**63
+    """A seed of its own for every run, iteration and process.
+
+    Mixed by NumPy, because torch's CPU generator looks at 32 bits of a seed only.
+    """
+    return int(np.random.SeedSequence((seed, rank, iteration)).generate_state(1)[0])

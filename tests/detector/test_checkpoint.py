@@ -128,3 +128,14 @@ def test_weights_of_something_else_are_refused(checkpoint):
     model = build_model(CONFIG)
     with pytest.raises(CheckpointError, match="no parameter of this model"):
         initialise(model, {"encoder.weight": torch.zeros(3)})
+
+
+@pytest.mark.parametrize("part", ["categories", "iteration", "model", "optimizer", "best"])
+def test_a_missing_part_is_named(part, checkpoint, tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, checkpoint)
+    content = torch.load(path, weights_only=True)
+    del content[part]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=rf"last\.pt: damaged, .*{part}"):
+        load_checkpoint(path)

@@ -102,7 +102,7 @@ def test_wrong_usage_exits_with_2(arguments):
             "did you mean train.iterations",
         ),
         ("train --out {tmp}/x --config nuclei_demo --max-iters 0", "train.iterations:"),
-        ("train --out {tmp}/x --config nuclei_demo --device tpu", "device 'tpu' cannot be used"),
+        ("train --out {tmp}/x --config nuclei_demo --device tpu", "got 'tpu'"),
         ("train --out {tmp}/x --config nuclei_demo --init {tmp}/no.pt", "no such checkpoint"),
         ("train --out {run} --config nuclei_demo", "is not empty"),
         ("train --out {tmp} --resume", "no checkpoint last.pt"),
@@ -267,3 +267,15 @@ def test_two_processes_train_together(config_file, discs, tmp_path):
     ]
     assert [record["iteration"] for record in losses] == [2, 4, 6]
     assert time.monotonic() - started < 240
+
+
+def test_a_graphics_card_that_the_operators_cannot_use_is_left_alone(weights, monkeypatch):
+    # torch's default build sees a card; this build of roiops has operators for the CPU only.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert call("eval", "--weights", weights).exit_code == 0
+    for name in ("cuda", "meta", "nonsense"):
+        result = call("eval", "--weights", weights, "--device", name)
+        assert result.exit_code == 1
+        assert f"device must be cpu (the backends of this build of roiops); got '{name}'" in (
+            result.output.replace("\n", " ")
+        )

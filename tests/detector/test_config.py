@@ -61,6 +61,7 @@ def test_a_key_like_no_other_gets_no_hint():
         ("model.backbone.norm=layer", "model.backbone.norm: .*'bn'.*got 'layer'"),
         ("model.rpn.nms_threshold=1.5", "model.rpn.nms_threshold"),
         ("train=3", "train is a section"),
+        ("train.seed=18446744073709551616", "train.seed: .*less than"),
         ("model.fpn=null", "model.fpn is a section"),
     ],
 )
@@ -130,6 +131,7 @@ def test_a_file_changes_only_its_keys(tmp_path):
         ("train: [", "not YAML"),
         ("- 1", "must hold configuration keys; got list"),
         ("base: nothing", "base must be one of"),
+        ("base: [a]", "base must be one of"),
         ("train: {iteration: 5}", "did you mean train.iterations"),
     ],
 )

@@ -15,7 +15,7 @@ from detector.mask_rcnn import MaskRCNN
 from detector.presets import load_config
 from detector.run_folder import RunError
 from detector.schedule import build_optimizer, learning_rate
-from detector.train import Interrupted, train
+from detector.train import Interrupted, _iteration_seed, train
 
 
 @pytest.fixture(scope="module")
@@ -309,3 +309,14 @@ def test_weight_decay_may_spare_vectors(everywhere, expected):
     for group in groups:
         if group["weight_decay"] == 0:
             assert all(p.ndim == 1 for p in group["params"])
+
+
+def test_every_run_iteration_and_process_draws_its_own_samples():
+    # As torch's generator sees it: it ignores all but 32 bits of a seed.
+    def draw(seed, iteration, rank):
+        torch.manual_seed(_iteration_seed(seed, iteration, rank))
+        return tuple(torch.randperm(20).tolist())
+
+    places = [(0, 5, 0), (1, 5, 0), (7, 5, 0), (0, 6, 0), (0, 5, 1)]
+    assert len({draw(*place) for place in places}) == len(places)
+    assert draw(0, 5, 0) == draw(0, 5, 0)
