@@ -143,7 +143,8 @@ def evaluate(
         "train" if split == "train" else "val",
         categories=checkpoint.categories,
     )
-    validate_annotations(dataset)
+    for note in validate_annotations(dataset, checkpoint.config.train.skip_empty):
+        click.echo(note)
     with _progress("evaluating") as progress:
         metrics = run(model, dataset, checkpoint.config, device, json_path, progress)
     print_table(metrics, Console())

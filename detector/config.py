@@ -257,6 +257,9 @@ class TrainConfig:
     warmup_factor: Fraction = 0.001
     clip_norm: Positive | None = None
     """Bound of the gradient's norm."""
+    skip_empty: bool = False
+    """Leave out annotations whose box has no area or whose mask has no pixel, instead of refusing
+    the data: the training file of COCO 2017 has some."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     workers: Size = 2
     """Loading processes; changes no result."""

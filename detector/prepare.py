@@ -60,7 +60,7 @@ def prepare(
             f"train.batch_size must be a multiple of the {group.size} processes; "
             f"got {config.train.batch_size}"
         )
-    train_data, val_data = _open_data(config)
+    train_data, val_data, notes = _open_data(config)
     classes = len(train_data.categories)
     if config.model.num_classes not in (None, classes):
         raise RunError(
@@ -72,6 +72,7 @@ def prepare(
     model = build_model(config)
     optimizer = build_optimizer(model.to(group.device), config.train)
     state = TrainingState(config, folder, model, optimizer, train_data, val_data, 0, None)
+    state.notes.extend(notes)
     if resume:
         _restore(state, group.device)
         if group.writes:
@@ -102,17 +103,18 @@ def _start(model: MaskRCNN, config: Config, init: Path | str | None) -> list[str
     return notes
 
 
-def _open_data(config: Config) -> tuple[CocoDataset, CocoDataset | None]:
+def _open_data(config: Config) -> tuple[CocoDataset, CocoDataset | None, list[str]]:
+    """Training data, validation data if there is any, and what was left out of them."""
     if not config.data:
         raise RunError("no data to train on: give --data coco:DIR (or data=coco:DIR)")
     train_data = open_dataset(config.data, "train")
-    validate_annotations(train_data)
+    notes = validate_annotations(train_data, config.train.skip_empty)
     val_files = find_files(config.data, "val")
     if val_files is None or val_files == find_files(config.data, "train"):
-        return train_data, None
+        return train_data, None, notes
     val_data = open_dataset(config.data, "val", categories=train_data.categories)
-    validate_annotations(val_data)
-    return train_data, val_data
+    notes += validate_annotations(val_data, config.train.skip_empty)
+    return train_data, val_data, notes
 
 
 def _restore(state: TrainingState, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from detector.data.errors import DataError
 
 EDGE_TOLERANCE = 1.0
 """Pixels by which a box may stick out of its image: tools round differently."""
+NO_AREA = "zero-area box"
 LISTED = 10
 """Problems that an error message or a note spells out; the rest are counted."""
 
@@ -27,6 +28,8 @@ class Problem:
     file_name: str | None = None
     image_id: Any = None
     annotation_id: Any = None
+    empty: bool = False
+    """The object has no area: nothing else need be wrong with the file, it can be left out."""
 
     def __str__(self) -> str:
         ids = [
@@ -45,20 +48,34 @@ def check_dataset(dataset: CocoDataset) -> list[Problem]:
     return [*_annotation_problems(dataset), *_image_problems(dataset.images, dataset.read)]
 
 
-def validate_annotations(dataset: CocoDataset) -> None:
+def validate_annotations(dataset: CocoDataset, skip_empty: bool = False) -> list[str]:
     """Raises one DataError that lists the first problems and counts them.
 
-    Of the images it reads the headers only: that finds missing files and wrong sizes, and takes
-    seconds where decoding takes minutes.
+    Of the images it reads the headers only: that finds missing files and wrong sizes, and takes a
+    minute where decoding takes an hour.
+
+    skip_empty: annotations whose box has no area or whose mask has no pixel are taken out of the
+    data set instead (COCO's own training file has some); returns a note that names them.
     """
     errors = [p for p in _annotation_problems(dataset) if p.level == "error"]
+    notes = []
+    if skip_empty:
+        empty = [p for p in errors if p.empty]
+        errors = [p for p in errors if not p.empty]
+        dataset.leave_out({p.annotation_id for p in empty if isinstance(p.annotation_id, int)})
+        if empty:
+            listed = "; ".join(map(str, empty[:LISTED])) + ("; ..." if empty[LISTED:] else "")
+            notes.append(f"{dataset.annotation_file}: left out as empty: {listed}")
     errors += _image_problems(dataset.images, dataset.check_header)
     if errors:
         lines = [f"  {problem}" for problem in errors[:LISTED]]
         if len(errors) > LISTED:
             lines.append(f"  ... and {len(errors) - LISTED} more (check-data lists all)")
+        if any(problem.empty for problem in errors):
+            lines.append("  (train.skip_empty=true leaves out annotations without area)")
         plural = "problem" if len(errors) == 1 else "problems"
         raise DataError("\n".join([f"{dataset.annotation_file}: {len(errors)} {plural}:", *lines]))
+    return notes
 
 
 def _annotation_problems(dataset: CocoDataset) -> Iterator[Problem]:
@@ -95,8 +112,8 @@ def _problems_of_annotation(
 ) -> Iterator[Problem]:
     identity, image_id = annotation.get("id"), annotation.get("image_id")
 
-    def error(message: str) -> Problem:
-        return Problem("error", message, file_name, image_id, identity)
+    def error(message: str, empty: bool = False) -> Problem:
+        return Problem("error", message, file_name, image_id, identity, empty)
 
     if not dataset.has_image(image_id):
         file_name = str(dataset.annotation_file)
@@ -127,14 +144,15 @@ def _problems_of_annotation(
         faults = list(_box_faults(box, height, width))
     except DataError as problem:
         faults = [str(problem)]
-    yield from map(error, faults)
+    for fault in faults:
+        yield error(fault, empty=fault.startswith(NO_AREA))
     try:
         rle = to_rle(annotation, height, width)
     except DataError as problem:
         yield error(str(problem))
         return
     if coco_mask.area(rle) == 0:
-        yield error("empty mask: the segmentation covers no pixel")
+        yield error("empty mask: the segmentation covers no pixel", empty=True)
     elif box is not None and not faults and not _overlap(box, tuple(coco_mask.toBbox(rle))):
         yield error("the box and the mask do not overlap")
 
@@ -144,7 +162,7 @@ def _box_faults(box: tuple[float, float, float, float], height: int, width: int)
     # As float32, because that is what the network is given.
     x1, y1, x2, y2 = np.array([x, y, x + box_width, y + box_height], np.float32).tolist()
     if x2 <= x1 or y2 <= y1:
-        yield f"zero-area box: x, y, width, height {list(box)}"
+        yield f"{NO_AREA}: x, y, width, height {list(box)}"
     if min(x1, y1) < -EDGE_TOLERANCE or x2 > width + EDGE_TOLERANCE or y2 > height + EDGE_TOLERANCE:
         yield (
             f"box outside the image: x, y, width, height {list(box)} in an image of "

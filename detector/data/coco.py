@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -126,6 +126,13 @@ class CocoDataset:
 
     def annotations_of(self, image_id: int) -> list[Record]:
         return [self.annotations[position] for position in self._positions[image_id]]
+
+    def leave_out(self, annotation_ids: Collection[int]) -> None:
+        """From now on these annotations are not part of the data set."""
+        for image_id, positions in self._positions.items():
+            self._positions[image_id] = [
+                p for p in positions if self.annotations[p].get("id") not in annotation_ids
+            ]
 
     def has_image(self, image_id: object) -> bool:
         return _hashable(image_id) in self._positions

@@ -183,3 +183,32 @@ def test_bad_images_are_found_and_named(make_dataset):
 def test_the_real_data_has_no_problem(name, split, coco_data, fruits_data):
     root = {"coco": f"coco:{coco_data}", "fruits": f"coco:{fruits_data}", "nuclei": "nuclei"}
     assert check_dataset(open_dataset(root[name], split)) == []
+
+
+EMPTY_OBJECTS = {
+    "no area": {"bbox": [4, 4, 3, 0]},
+    "no pixel": {"segmentation": EMPTY},
+    "neither": {"bbox": [4, 4, 0, 0], "segmentation": EMPTY},
+}
+
+
+@pytest.mark.parametrize("change", EMPTY_OBJECTS.values(), ids=EMPTY_OBJECTS)
+def test_empty_objects_can_be_left_out(change, make_dataset, square):
+    dataset = make_dataset([square, square | {"id": 12} | change])
+    with pytest.raises(DataError, match=r"train\.skip_empty=true leaves out"):
+        validate_annotations(dataset)
+    (note,) = validate_annotations(dataset, skip_empty=True)
+    assert "left out as empty" in note
+    assert "annotation id 12" in note
+    assert len(dataset[0].boxes) == 1
+    assert [a["id"] for a in dataset.annotations_of(1)] == [11]
+
+
+def test_leaving_out_the_empty_excuses_nothing_else(make_dataset, square):
+    dataset = make_dataset([square | {"bbox": [4, 4, 3, 0], "category_id": 8}])
+    with pytest.raises(DataError, match="unknown category"):
+        validate_annotations(dataset, skip_empty=True)
+
+
+def test_nothing_left_out_is_no_note(make_dataset):
+    assert validate_annotations(make_dataset(), skip_empty=True) == []
