@@ -187,9 +187,9 @@ def predict(
         )
     for picture, objects in zip(written.pictures, written.objects, strict=True):
         click.echo(f"{picture}: {objects} objects")
-    for error in written.unreadable:
+    for error in written.failed:
         click.echo(f"Error: {error}", err=True)
-    if written.unreadable:
+    if written.failed:
         sys.exit(1)
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
@@ -41,7 +42,7 @@ class InputConfig:
     """`grey_stretched`: one channel; grey level, inverted when most of the image is brighter than
     the middle of its range, stretched linearly so that percentiles 1 and 99.8 of the whole image
     (before any crop) become 0 and 1. It makes fluorescence and stained microscopy look alike."""
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    mean: tuple[Finite, ...] = (0.485, 0.456, 0.406)
     """Subtracted per channel, from values in 0..1."""
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
     short_edge: tuple[Count, ...] | None = (800,)
@@ -75,7 +76,7 @@ class AugmentConfig:
     """Mirror top-bottom with probability 1/2."""
     rotate90: bool = False
     """Rotate by a random multiple of 90 degrees."""
-    scale_jitter: Positive = 1.0
+    scale_jitter: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.0
     """The image scale is multiplied by a number drawn log-uniformly from [1/jitter, jitter]."""
     crop: Count | None = None
     """Side, in network pixels, of a random square crop (smaller where the image is smaller)."""
@@ -83,7 +84,7 @@ class AugmentConfig:
     """Values in 0..1 are raised to a power drawn log-uniformly from [1/gamma, gamma]."""
     brightness: NonNegative = 0.0
     """Values in 0..1 are multiplied by a number drawn uniformly from [1 - b, 1 + b]."""
-    noise: NonNegative = 0.0
+    noise: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
     """Standard deviation, for values in 0..1, of added normal noise; the deviation itself is drawn
     uniformly from [0, noise] for each image."""
 
@@ -237,11 +238,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    iterations: Count = 90000
+    iterations: Annotated[int, Field(ge=1, le=10**9)] = 90000
     batch_size: Count = 16
     """Images per iteration, over all processes together."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Positive = 0.02
+    learning_rate: Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)] = 0.02
     momentum: Fraction = 0.9
     """Of sgd; adamw uses its customary 0.9 and 0.999."""
     weight_decay: NonNegative = 1e-4
@@ -261,7 +262,7 @@ class TrainConfig:
     """Leave out annotations whose box has no area or whose mask has no pixel, instead of refusing
     the data: the training file of COCO 2017 has some."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    workers: Size = 2
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
     """Loading processes; changes no result."""
     threads: Count | None = None
     """Threads of torch in each process; null: its own choice. Sums depend on it in the last bit."""

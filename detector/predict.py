@@ -25,12 +25,12 @@ from detector.visualize import draw
 
 @dataclass
 class Predictions:
-    """What was written, what was found, and what could not be read."""
+    """What was written, what was found, and what could not be read or written."""
 
     pictures: list[Path] = field(default_factory=list)
     objects: list[int] = field(default_factory=list)
     """Detections per picture."""
-    unreadable: list[DataError] = field(default_factory=list)
+    failed: list[DataError] = field(default_factory=list)
     """Each names its file."""
 
 
@@ -66,9 +66,10 @@ def predict(
 ) -> Predictions:
     """Writes an annotated picture, `<name>.detections.jpg`, for every image file and folder given.
 
-    Images are turned upright as their EXIF tag says. An image that cannot be read does not stop
-    the others. json_path: all detections are written there in COCO's instance format (images,
-    categories, and annotations with a score). progress: called with images done and their total.
+    Images are turned upright as their EXIF tag says. An image that cannot be read, or whose picture
+    cannot be written, does not stop the others. json_path: all detections are written there in
+    COCO's instance format (images, categories, and annotations with a score). progress: called with
+    images done and their total.
 
     Raises: DataError when a path does not exist or a folder holds no image.
     """
@@ -81,13 +82,20 @@ def predict(
         try:
             image = read_image(file, apply_orientation=True)
         except DataError as error:
-            predictions.unreadable.append(error)
+            predictions.failed.append(error)
         else:
             found = detect(model, image, config, device, score_threshold)
             target = _free_name(out_dir, file.stem, predictions.pictures)
-            draw(image, found, categories).save(target, quality=92)
-            predictions.pictures.append(target)
-            predictions.objects.append(len(found["labels"]))
+            try:
+                draw(image, found, categories).save(target, quality=92)
+            except OSError as error:  # a JPEG has at most 65 535 pixels a side
+                target.unlink(missing_ok=True)
+                predictions.failed.append(
+                    DataError(f"{file}: its picture cannot be written ({error})")
+                )
+            else:
+                predictions.pictures.append(target)
+                predictions.objects.append(len(found["labels"]))
             images.append(
                 {
                     "id": number,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from detector.data.coco import CocoDataset, Record, read_box, to_rle
+from detector.data.coco import CocoDataset, Record, is_number, read_box, to_rle
 from detector.data.errors import DataError
 
 EDGE_TOLERANCE = 1.0
@@ -135,7 +135,7 @@ def _problems_of_annotation(
     if annotation.get("iscrowd", 0) not in (0, 1):
         yield error(f"iscrowd must be 0 or 1; got {annotation['iscrowd']!r}")
     area = annotation.get("area", 0)
-    if not isinstance(area, (int, float)) or not np.isfinite(area):
+    if not is_number(area) or not np.isfinite(area):
         yield error(f"area must be a finite number; got {area!r}")
 
     box = None

@@ -19,6 +19,10 @@ Split = Literal["train", "val"]
 Record = dict[str, Any]
 
 
+LONGEST_SIDE = 100_000
+"""Pixels; no picture that could be decoded has more."""
+
+
 @dataclass(frozen=True)
 class Category:
     """A class of objects: `id` is the data set's own, sparse; the contiguous label is 1 + index."""
@@ -183,8 +187,11 @@ class CocoDataset:
         for key, kind in (("id", int), ("file_name", str), ("height", int), ("width", int)):
             if not isinstance(entry.get(key), kind) or (kind is int and entry[key] is True):
                 raise DataError(f"{where}: {key} must be {kind.__name__}; got {entry.get(key)!r}")
-        if entry["height"] < 1 or entry["width"] < 1:
-            raise DataError(f"{where} ({entry['file_name']}): height and width must be positive")
+        if not all(1 <= entry[side] <= LONGEST_SIDE for side in ("height", "width")):
+            raise DataError(
+                f"{where} ({entry['file_name']}): height and width must be positive, at most "
+                f"{LONGEST_SIDE}"
+            )
         return entry
 
     def _checked_category(self, position: int, entry: object) -> Category:
@@ -203,7 +210,7 @@ class CocoDataset:
 def read_box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """The annotation's `bbox`: x, y, width, height in pixels. Raises DataError if malformed."""
     box = annotation.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise DataError(f"bbox must be four numbers x, y, width, height; got {_short(box)}")
     if not all(map(math.isfinite, box)):
         raise DataError(f"bbox must be finite; got {_short(box)}")
@@ -269,7 +276,7 @@ def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
             not isinstance(polygon, list)
             or len(polygon) < 6
             or len(polygon) % 2
-            or not all(map(_is_number, polygon))
+            or not all(map(is_number, polygon))
         ):
             raise DataError(
                 "a polygon must be a list of x, y, x, y, ... of at least three points; "
@@ -286,8 +293,11 @@ def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
             raise DataError(f"a polygon lies far outside the image; got {_short(polygon)}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def is_number(value: object) -> bool:
+    """A float, or an integer that is one without loss: JSON's may have thousands of digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= 2**53
+    return isinstance(value, float)
 
 
 def _hashable(value: object) -> Any:
@@ -304,7 +314,7 @@ def _read_json(path: Path) -> Record:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path}: no such annotation file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot read the annotation file ({error})") from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):

@@ -212,3 +212,31 @@ def test_leaving_out_the_empty_excuses_nothing_else(make_dataset, square):
 
 def test_nothing_left_out_is_no_note(make_dataset):
     assert validate_annotations(make_dataset(), skip_empty=True) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bbox": [4, 4, 10**400, 3]}, "bbox must be four numbers"),
+        ({"segmentation": [[4, 4, 10**400, 4, 8, 8]]}, "a polygon must be a list"),
+        ({"area": 10**400}, "area must be a finite number"),
+    ],
+)
+def test_integers_beyond_any_float_are_no_numbers(change, message, make_dataset, square):
+    dataset = make_dataset([square | change])
+    with pytest.raises(DataError, match=message):
+        validate_annotations(dataset)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"images": [' + "9" * 5001 + "]}"])
+def test_json_beyond_reason_is_named(text, make_dataset):
+    dataset = make_dataset()
+    dataset.annotation_file.write_text(text)
+    with pytest.raises(DataError, match="cannot read the annotation file"):
+        type(dataset)(dataset.image_dir, dataset.annotation_file)
+
+
+def test_an_image_of_impossible_size_is_named(make_dataset):
+    entry = {"id": 1, "file_name": "001.png", "height": 10**30, "width": 32}
+    with pytest.raises(DataError, match="height and width must be positive, at most"):
+        make_dataset(images=[entry])

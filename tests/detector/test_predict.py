@@ -60,7 +60,7 @@ def test_folders_and_files_are_taken(images, tmp_path):
         "b-2.detections.jpg",
     ]
     assert result.objects == [1, 1, 1]
-    assert result.unreadable == []
+    assert result.failed == []
     assert done == [(1, 3), (2, 3), (3, 3)]
     for path in result.pictures:
         with Image.open(path) as picture:
@@ -109,10 +109,20 @@ def test_an_unreadable_file_is_named_and_stops_nothing(images, tmp_path):
     (images / "aa.png").write_bytes(b"\x89PNG nothing")
     result = run([images / "notes.txt", images], tmp_path)
     assert [path.name for path in result.pictures] == ["a.detections.jpg", "b.detections.jpg"]
-    assert len(result.unreadable) == 2
-    for error, name in zip(result.unreadable, ("notes.txt", "aa.png"), strict=True):
+    assert len(result.failed) == 2
+    for error, name in zip(result.failed, ("notes.txt", "aa.png"), strict=True):
         assert isinstance(error, DataError)
         assert f"{images / name}: cannot read the image" in str(error)
+
+
+def test_a_picture_that_cannot_be_written_is_named_and_stops_nothing(images, tmp_path):
+    Image.new("L", (70_000, 2)).save(images / "aa.png")  # longer than a JPEG can be
+    result = run([images], tmp_path)
+    assert [path.name for path in result.pictures] == ["a.detections.jpg", "b.detections.jpg"]
+    assert len(result.objects) == 2
+    (error,) = result.failed
+    assert f"{images / 'aa.png'}: its picture cannot be written" in str(error)
+    assert not list(tmp_path.glob("**/aa.detections.jpg"))
 
 
 def test_paths_that_hold_no_image(images, tmp_path):
