@@ -34,7 +34,7 @@ TYPES = {
 
 def bound_functions() -> dict[str, list[tuple[str, str]]]:
     """(type, name) of the parameters of each function that the binding defines as a lambda."""
-    text = (ROOT / "roiops/_binding/module.cpp").read_text()
+    text = "".join(path.read_text() for path in sorted((ROOT / "roiops/_binding").glob("*.cpp")))
     found = re.findall(r'm\.def\(\s*"(\w+)",\s*\[\]\s*(?:\(([^)]*)\))?', text)
     assert len(found) > 10, "the binding was not understood"
     functions = {}

@@ -1,0 +1,15 @@
+// The parts of the compiled module, one file per kind of operator.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace roiops::binding {
+
+namespace py = pybind11;
+
+void bind_boxes(py::module_& m);
+void bind_masks(py::module_& m);
+void bind_pooling(py::module_& m);
+void bind_suppression(py::module_& m);
+
+}  // namespace roiops::binding

@@ -1,0 +1,149 @@
+// Boxes: coding, clipping, overlap, matching, pyramid levels, anchors.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <optional>
+
+#include "bindings.h"
+#include "roiops/anchors.h"
+#include "roiops/box_coding.h"
+#include "roiops/box_iou.h"
+#include "roiops/clip_boxes.h"
+#include "roiops/fpn_levels.h"
+#include "roiops/match_boxes.h"
+#include "views.h"
+
+namespace roiops::binding {
+namespace {
+
+AnchorConvention anchor_convention(const std::string& name) {
+  if (name == "detectron2") return AnchorConvention::detectron2;
+  if (name == "detectron") return AnchorConvention::detectron;
+  return AnchorConvention::torchvision;
+}
+
+DecodeOptions decode_options(const std::array<double, 4>& weights, double scale_clamp,
+                             const std::optional<std::array<double, 2>>& clip_to, bool plus_one,
+                             int threads) {
+  const bool clip = clip_to.has_value();
+  return {{weights, plus_one, threads},
+          scale_clamp,
+          clip,
+          clip ? (*clip_to)[0] : 0,
+          clip ? (*clip_to)[1] : 0};
+}
+
+}  // namespace
+
+void bind_boxes(py::module_& m) {
+  m.def("encode_boxes",
+        [](const py::object& deltas, const py::object& reference_boxes, const py::object& proposals,
+           const std::array<double, 4>& weights, bool plus_one, int threads) {
+          const Array out = view(deltas), to = view(reference_boxes), from = view(proposals);
+          py::gil_scoped_release release;
+          roiops::encode_boxes(out, to, from, {weights, plus_one, threads});
+        });
+
+  m.def("encode_boxes_backward", [](const py::object& grad_reference_boxes,
+                                    const py::object& grad_proposals, const py::object& grad_deltas,
+                                    const py::object& reference_boxes, const py::object& proposals,
+                                    const std::array<double, 4>& weights, bool plus_one,
+                                    int threads) {
+    const Array grad_to = view(grad_reference_boxes), grad_from = view(grad_proposals);
+    const Array grad = view(grad_deltas), to = view(reference_boxes), from = view(proposals);
+    py::gil_scoped_release release;
+    roiops::encode_boxes_backward(grad_to, grad_from, grad, to, from, {weights, plus_one, threads});
+  });
+
+  m.def("decode_boxes",
+        [](const py::object& decoded, const py::object& deltas, const py::object& boxes,
+           const std::array<double, 4>& weights, double scale_clamp,
+           const std::optional<std::array<double, 2>>& clip_to, bool plus_one, int threads) {
+          const auto options = decode_options(weights, scale_clamp, clip_to, plus_one, threads);
+          const Array out = view(decoded), offsets = view(deltas), from = view(boxes);
+          py::gil_scoped_release release;
+          roiops::decode_boxes(out, offsets, from, options);
+        });
+
+  m.def("decode_boxes_backward",
+        [](const py::object& grad_deltas, const py::object& grad_boxes,
+           const py::object& grad_decoded, const py::object& deltas, const py::object& boxes,
+           const std::array<double, 4>& weights, double scale_clamp,
+           const std::optional<std::array<double, 2>>& clip_to, bool plus_one, int threads) {
+          const auto options = decode_options(weights, scale_clamp, clip_to, plus_one, threads);
+          const Array grad_offsets = view(grad_deltas), grad_from = view(grad_boxes);
+          const Array grad = view(grad_decoded), offsets = view(deltas), from = view(boxes);
+          py::gil_scoped_release release;
+          roiops::decode_boxes_backward(grad_offsets, grad_from, grad, offsets, from, options);
+        });
+
+  m.def("clip_boxes", [](const py::object& clipped, const py::object& boxes, double height,
+                         double width, int threads) {
+    const Array out = view(clipped), in = view(boxes);
+    py::gil_scoped_release release;
+    roiops::clip_boxes(out, in, {height, width}, threads);
+  });
+
+  m.def("clip_boxes_backward",
+        [](const py::object& grad_boxes, const py::object& grad_clipped, const py::object& boxes,
+           double height, double width, int threads) {
+          const Array out = view(grad_boxes), grad = view(grad_clipped), in = view(boxes);
+          py::gil_scoped_release release;
+          roiops::clip_boxes_backward(out, grad, in, {height, width}, threads);
+        });
+
+  m.def("box_iou", [](const py::object& iou, const py::object& boxes1, const py::object& boxes2,
+                      bool plus_one, int threads) {
+    const Array out = view(iou);
+    const roiops::BoxIouArgs args{view(boxes1), view(boxes2), plus_one, threads};
+    py::gil_scoped_release release;
+    roiops::box_iou(out, args);
+  });
+
+  m.def("box_iou_backward",
+        [](const py::object& grad_boxes1, const py::object& grad_boxes2, const py::object& grad_iou,
+           const py::object& boxes1, const py::object& boxes2, bool plus_one, int threads) {
+          const Array grad1 = view(grad_boxes1), grad2 = view(grad_boxes2), grad = view(grad_iou);
+          const roiops::BoxIouArgs args{view(boxes1), view(boxes2), plus_one, threads};
+          py::gil_scoped_release release;
+          roiops::box_iou_backward(grad1, grad2, grad, args);
+        });
+
+  m.def("match_boxes",
+        [](const py::object& matched_idxs, const py::object& labels, const py::object& ious,
+           const py::sequence& targets, const py::sequence& boxes, double high, double low,
+           bool allow_low_quality, int threads) {
+          const Array indices = view(matched_idxs), marks = view(labels), overlaps = view(ious);
+          const roiops::MatchArgs args{views(targets),    views(boxes), high, low,
+                                       allow_low_quality, threads};
+          py::gil_scoped_release release;
+          roiops::match_boxes(indices, marks, overlaps, args);
+        });
+
+  m.def("fpn_levels", [](const py::object& levels, const py::object& boxes, int64_t min_level,
+                         const std::vector<double>& thresholds, int threads) {
+    const Array out = view(levels), in = view(boxes);
+    py::gil_scoped_release release;
+    roiops::fpn_levels(out, in, min_level, thresholds, threads);
+  });
+
+  m.def("grid_anchors",
+        [](const py::object& anchors, int64_t height, int64_t width, double stride_y,
+           double stride_x, std::vector<double> sizes, std::vector<double> aspect_ratios,
+           const std::string& convention, int threads) {
+          const roiops::GridAnchorArgs args{height,
+                                            width,
+                                            stride_y,
+                                            stride_x,
+                                            std::move(sizes),
+                                            std::move(aspect_ratios),
+                                            anchor_convention(convention),
+                                            threads};
+          const Array out = view(anchors);
+          py::gil_scoped_release release;
+          roiops::grid_anchors(out, args);
+        });
+}
+
+}  // namespace roiops::binding

@@ -1,0 +1,87 @@
+// Pooling of regions: roi_align (and with it roi_warp and the pyramid), roi_pool.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bindings.h"
+#include "roiops/roi_align.h"
+#include "roiops/roi_pool.h"
+#include "views.h"
+
+namespace roiops::binding {
+namespace {
+
+// The Python layer has checked the names.
+Placement placement_named(const std::string& name) {
+  if (name == "aligned") return Placement::aligned;
+  if (name == "warp") return Placement::warp;
+  if (name == "warp_mnc") return Placement::warp_mnc;
+  return Placement::align;
+}
+
+RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object& rois,
+                            const py::object& levels, std::vector<double> spatial_scales,
+                            int64_t sampling_ratio, const std::string& placement, bool max,
+                            int threads) {
+  return {views(inputs),  std::move(spatial_scales),  view(rois), view_or_none(levels),
+          sampling_ratio, placement_named(placement), max,        threads};
+}
+
+}  // namespace
+
+void bind_pooling(py::module_& m) {
+  m.def("roi_align_forward",
+        [](const py::object& output, const py::sequence& inputs, const py::object& rois,
+           const py::object& levels, std::vector<double> scales, int64_t sampling_ratio,
+           const std::string& placement, bool max, int threads, const py::sequence& values) {
+          const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                           placement, max, threads);
+          const Array out = view(output);
+          const auto value_views = views(values);
+          py::gil_scoped_release release;
+          roiops::roi_align_forward(out, args, value_views);
+        });
+
+  m.def(
+      "roi_align_grad_input",
+      [](const py::sequence& grad_inputs, const py::object& grad_output, const py::sequence& inputs,
+         const py::object& rois, const py::object& levels, std::vector<double> scales,
+         int64_t sampling_ratio, const std::string& placement, bool max, int threads) {
+        const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                         placement, max, threads);
+        const auto out = views(grad_inputs);
+        const Array grad = view(grad_output);
+        py::gil_scoped_release release;
+        roiops::roi_align_grad_input(out, grad, args);
+      });
+
+  m.def("roi_align_grad_rois",
+        [](const py::object& grad_rois, const py::object& grad_output, const py::sequence& inputs,
+           const py::object& rois, const py::object& levels, std::vector<double> scales,
+           int64_t sampling_ratio, const std::string& placement, bool max, int threads) {
+          const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                           placement, max, threads);
+          const Array out = view(grad_rois), grad = view(grad_output);
+          py::gil_scoped_release release;
+          roiops::roi_align_grad_rois(out, grad, args);
+        });
+
+  m.def("roi_pool_forward",
+        [](const py::object& output, const py::object& input, const py::object& rois,
+           double spatial_scale, int threads, const py::object& values) {
+          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, threads};
+          const Array out = view(output), direction = view_or_none(values);
+          py::gil_scoped_release release;
+          roiops::roi_pool_forward(out, args, direction);
+        });
+
+  m.def("roi_pool_grad_input",
+        [](const py::object& grad_input, const py::object& grad_output, const py::object& input,
+           const py::object& rois, double spatial_scale, int threads) {
+          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, threads};
+          const Array out = view(grad_input), grad = view(grad_output);
+          py::gil_scoped_release release;
+          roiops::roi_pool_grad_input(out, grad, args);
+        });
+}
+
+}  // namespace roiops::binding
