@@ -56,3 +56,6 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "reference": lambda: numpy_backend("reference", "roiops.reference"),
     "cpu": lambda: numpy_backend("cpu", "roiops"),
 }
+
+# Public functions that are no operators: they say what this machine is.
+ABOUT_THE_MACHINE = {"backends", "get_num_threads", "set_num_threads", "show_config"}

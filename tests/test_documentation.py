@@ -10,14 +10,13 @@ import re
 from pathlib import Path
 
 import pytest
+from backends import ABOUT_THE_MACHINE
 
 import roiops
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = sorted(m.name for m in pkgutil.walk_packages(roiops.__path__, "roiops."))
-# They say what this machine is; their docstrings need no example.
-ABOUT_THE_MACHINE = {"backends", "get_num_threads", "set_num_threads", "show_config"}
 
 
 def failures(examples: doctest.DocTest) -> list[str]:

@@ -1,0 +1,125 @@
+"""What holds for every operator, on the work in roiops.testing.CASES: the reference's results, the
+same bits for any number of threads, layout, array library and repetition."""
+
+import inspect
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from backends import ABOUT_THE_MACHINE, Backend, convert, is_numpy
+from comparison import assert_equal, assert_same_bits
+from strategies import LAYOUTS
+
+import roiops
+from roiops.testing import CASES, Case
+
+# Gradients that the reference does not have: gradcheck holds them to its forward functions.
+GRADCHECKED = {"box_iou_backward", "encode_boxes_backward", "decode_boxes_backward"}
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def made(case: Case, full: bool = False) -> tuple:
+    return case.arguments(np.random.default_rng(0), full)
+
+
+def run(backend: Backend, case: Case, arguments: tuple) -> list[np.ndarray]:
+    return flat(backend(case.operator, *arguments, **case.options))
+
+
+def flat(value) -> list:
+    """The arrays of a result, however nested; other values as arrays."""
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in flat(item)]
+    return [value]
+
+
+def assert_bits(got: list, expected: list) -> None:
+    for one, other in zip(got, expected, strict=True):
+        assert_same_bits(np.asarray(one), np.asarray(other))
+
+
+@pytest.fixture(autouse=True)
+def _restore_threads() -> Iterator[None]:
+    before = roiops.get_num_threads()
+    yield
+    roiops.set_num_threads(before)
+
+
+def test_every_operator_has_a_case() -> None:
+    functions = {name for name in roiops.__all__ if inspect.isfunction(getattr(roiops, name))}
+    assert {case.operator for case in CASES} == functions - ABOUT_THE_MACHINE
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.operator not in GRADCHECKED], ids=lambda case: case.name
+)
+def test_is_the_references(compiled: Backend, case: Case) -> None:
+    arguments = made(case)
+    expected = flat(getattr(roiops.reference, case.operator)(*arguments, **case.options))
+    for got, wanted in zip(run(compiled, case, arguments), expected, strict=True):
+        if case.decides:
+            assert_equal(got, wanted)
+        else:
+            assert got.dtype == wanted.dtype
+            atol = 1e-5 * np.abs(wanted).max(initial=0)
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=atol)
+
+
+@every_case
+def test_threads_and_repetition_do_not_change_a_bit(compiled: Backend, case: Case) -> None:
+    arguments = made(case, full=True)
+    compiled.ops.set_num_threads(1)
+    expected = run(compiled, case, arguments)
+    for threads in (1, 2, 3, 8):
+        compiled.ops.set_num_threads(threads)
+        assert_bits(run(compiled, case, arguments), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@every_case
+def test_layout_does_not_change_a_bit(compiled: Backend, case: Case, layout: str) -> None:
+    arguments = made(case)
+    lying = convert(arguments, is_numpy, LAYOUTS[layout])
+    assert_bits(run(compiled, case, lying), run(compiled, case, arguments))
+
+
+class Exporter:
+    """Another library's array: it offers its memory through DLPack, and nothing else."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@every_case
+def test_dlpack_exporters_are_taken(case: Case) -> None:
+    arguments = made(case)
+    operator: Callable = getattr(roiops, case.operator)
+    got = flat(operator(*convert(arguments, is_numpy, Exporter), **case.options))
+    assert_bits(got, flat(operator(*arguments, **case.options)))
+
+
+@every_case
+def test_torch_has_the_same_bits(case: Case) -> None:
+    torch = pytest.importorskip("torch")
+    arguments = made(case)
+    operator: Callable = getattr(roiops, case.operator)
+    options = case.options
+    expected = operator(*arguments, **options)
+    if case.operator in MAKERS:
+        options = options | {"like": torch.zeros(0)}
+    got = operator(*convert(arguments, is_numpy, torch.from_numpy), **options)
+    assert type(got) is type(convert(expected, is_numpy, torch.from_numpy))
+    assert all(torch.is_tensor(leaf) for leaf in flat(got))
+    assert_bits([leaf.numpy() for leaf in flat(got)], flat(expected))
+
+
+# Operators whose arguments are numbers only, and that are told what array to make.
+MAKERS = {"grid_anchors"}
