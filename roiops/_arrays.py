@@ -1,6 +1,6 @@
 """Whose array is this? NumPy and torch behind one small set of verbs.
 
-An operator asks for the ``Namespace`` of its arguments once and does everything through it:
+An operator adopts its arguments once, and does everything through the ``Namespace`` it gets:
 allocate outputs like the inputs, describe arrays to the compiled module, count threads. torch is
 never imported here: only a caller who has imported it can hold a tensor.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from roiops import _cpu
 
 Array = Any
-"""A NumPy array or a torch tensor."""
+"""A NumPy array, a torch tensor, or another object with ``__dlpack__``."""
 
 
 class Namespace(Protocol):
@@ -103,17 +103,29 @@ def load_torch() -> bool:
 load_torch._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def namespace(op: str, *, lists: Sequence[str] = (), **arrays: Array) -> Namespace:
-    """The common namespace of all ``arrays``; those named in ``lists`` may be lists of arrays.
+def adopt(
+    op: str, *, lists: Sequence[str] = (), optional: Sequence[str] = (), **arrays: Array
+) -> tuple[Any, ...]:
+    """The common namespace of the caller's ``arrays``, then each of them as an array of it.
+
+    Arguments named in ``lists`` may be lists of arrays, those in ``optional`` may be None. An
+    object that is neither a NumPy array nor a tensor but offers ``__dlpack__`` becomes a NumPy
+    array over the same memory.
 
     Raises TypeError if one of them is no array, or if they differ in kind or device.
     """
     found: Namespace | None = None
     first, first_device = "", None
+    adopted: list[Any] = []
     for name, value in arrays.items():
+        if value is None and name in optional:
+            adopted.append(None)
+            continue
         several = name in lists and isinstance(value, (list, tuple))
+        members = []
         for x in value if several else (value,):
-            kind = _namespace_of(op, name, x)
+            kind, x = _adopt_one(op, name, x)
+            members.append(x)
             device = None if kind is NUMPY else x.device
             if found is None:
                 found, first, first_device = kind, name, device
@@ -126,19 +138,15 @@ def namespace(op: str, *, lists: Sequence[str] = (), **arrays: Array) -> Namespa
                 raise TypeError(
                     f"{op}: {name} must be on the device of {first} ({first_device}); got {device}"
                 )
+        adopted.append(members if several else members[0])
     if found is None:
         raise TypeError(f"{op}: {next(iter(arrays))} must hold at least one array; got none")
-    return found
+    return found, *adopted
 
 
-def _namespace_of(op: str, name: str, x: Any) -> Namespace:
+def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
     if isinstance(x, np.ndarray):
-        if not x.dtype.isnative or not x.flags.aligned:
-            raise TypeError(
-                f"{op}: {name} must be aligned and in native byte order; got dtype {x.dtype.str}, "
-                f"aligned={x.flags.aligned} (numpy.ascontiguousarray(x, x.dtype.newbyteorder('=')))"
-            )
-        return NUMPY
+        return NUMPY, _checked(op, name, x)
     if load_torch():
         from roiops import _torch
 
@@ -148,8 +156,41 @@ def _namespace_of(op: str, name: str, x: Any) -> Namespace:
                     f"{op}: {name} must be on the CPU (this build of roiops has no CUDA backend); "
                     f"got a tensor on {x.device}"
                 )
-            return _torch.TORCH
+            if x.layout is not _torch.STRIDED:
+                raise TypeError(f"{op}: {name} must be a dense tensor; got layout {x.layout}")
+            return _torch.TORCH, x
+    if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
+        return NUMPY, _checked(op, name, _from_dlpack(op, name, x))
     raise TypeError(f"{op}: {name} must be a NumPy array or a torch tensor; got {_type_name(x)}")
+
+
+def _checked(op: str, name: str, x: np.ndarray) -> np.ndarray:
+    if not x.dtype.isnative or not x.flags.aligned:
+        raise TypeError(
+            f"{op}: {name} must be aligned and in native byte order; got dtype {x.dtype.str}, "
+            f"aligned={x.flags.aligned} (numpy.ascontiguousarray(x, x.dtype.newbyteorder('=')))"
+        )
+    return x
+
+
+_DLPACK_CPU = 1
+
+
+def _from_dlpack(op: str, name: str, x: Any) -> np.ndarray:
+    """A NumPy array over the memory of another library's array."""
+    device = x.__dlpack_device__()[0]
+    if device != _DLPACK_CPU:
+        raise TypeError(
+            f"{op}: {name} must be on the CPU; got {_type_name(x)} on DLPack device type "
+            f"{int(device)}"
+        )
+    try:
+        return np.from_dlpack(x)
+    except Exception as error:  # whatever another library's exporter raises
+        raise TypeError(
+            f"{op}: {name} must be an array that NumPy can take through DLPack; "
+            f"got {_type_name(x)}: {error}"
+        ) from error
 
 
 def _type_name(x: Any) -> str:

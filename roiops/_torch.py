@@ -31,6 +31,9 @@ _DTYPES = {
 _NAMES = {name: dtype for dtype, name in _DTYPES.items()}
 
 
+STRIDED = torch.strided
+
+
 class Torch:
     name = "torch"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, Namespace, namespace
+from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
 from roiops.ops.clip_boxes import image_size
 
@@ -53,7 +53,7 @@ def encode_boxes(
     array([[2., 0., 0., 0.]], dtype=float32)
     """
     op = "encode_boxes"
-    xp = namespace(op, reference_boxes=reference_boxes, proposals=proposals)
+    xp, reference_boxes, proposals = adopt(op, reference_boxes=reference_boxes, proposals=proposals)
     return xp.call(
         _ENCODE,
         reference_boxes,
@@ -83,7 +83,7 @@ def encode_boxes_backward(
     Raises: as ``encode_boxes``.
     """
     op = "encode_boxes_backward"
-    xp = namespace(
+    xp, grad_output, reference_boxes, proposals = adopt(
         op, grad_output=grad_output, reference_boxes=reference_boxes, proposals=proposals
     )
     return xp.call(
@@ -136,7 +136,7 @@ def decode_boxes(
     array([[ 2.,  0., 12., 12.]], dtype=float32)
     """
     op = "decode_boxes"
-    xp = namespace(op, deltas=deltas, boxes=boxes)
+    xp, deltas, boxes = adopt(op, deltas=deltas, boxes=boxes)
     options = _decode_options(op, weights, scale_clamp, clip_to, plus_one)
     return xp.call(_DECODE, deltas, boxes, *options)
 
@@ -164,7 +164,7 @@ def decode_boxes_backward(
     Raises: as ``decode_boxes``.
     """
     op = "decode_boxes_backward"
-    xp = namespace(op, grad_output=grad_output, deltas=deltas, boxes=boxes)
+    xp, grad_output, deltas, boxes = adopt(op, grad_output=grad_output, deltas=deltas, boxes=boxes)
     options = _decode_options(op, weights, scale_clamp, clip_to, plus_one)
     return xp.call(_DECODE_BACKWARD, grad_output, deltas, boxes, *options)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, namespace
+from roiops._arrays import Array, adopt
 from roiops._operators import Operator
 
 
@@ -35,7 +35,7 @@ def box_iou(boxes1: Array, boxes2: Array, *, plus_one: bool = False) -> Array:
     array([[0.5, 0. , 1. ]], dtype=float32)
     """
     op = "box_iou"
-    xp = namespace(op, boxes1=boxes1, boxes2=boxes2)
+    xp, boxes1, boxes2 = adopt(op, boxes1=boxes1, boxes2=boxes2)
     return xp.call(_FORWARD, boxes1, boxes2, _check.flag(op, "plus_one", plus_one))
 
 
@@ -54,7 +54,9 @@ def box_iou_backward(
     Raises: as ``box_iou``.
     """
     op = "box_iou_backward"
-    xp = namespace(op, grad_output=grad_output, boxes1=boxes1, boxes2=boxes2)
+    xp, grad_output, boxes1, boxes2 = adopt(
+        op, grad_output=grad_output, boxes1=boxes1, boxes2=boxes2
+    )
     return xp.call(_BACKWARD, grad_output, boxes1, boxes2, _check.flag(op, "plus_one", plus_one))
 
 

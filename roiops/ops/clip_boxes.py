@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, namespace
+from roiops._arrays import Array, adopt
 from roiops._operators import Operator
 
 
@@ -35,7 +35,7 @@ def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
     array([[ 0.,  2., 32., 16.]], dtype=float32)
     """
     op = "clip_boxes_to_image"
-    xp = namespace(op, boxes=boxes)
+    xp, boxes = adopt(op, boxes=boxes)
     return xp.call(_CLIP, boxes, *image_size(op, "size", size))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, namespace
+from roiops._arrays import Array, adopt
 from roiops._operators import Operator
 
 _FARTHEST = 60  # levels that a size of 2^level, squared, still is a float64 for
@@ -48,7 +48,7 @@ def fpn_levels(
     array([3, 3, 4])
     """
     op = "fpn_levels"
-    xp = namespace(op, boxes=boxes)
+    xp, boxes = adopt(op, boxes=boxes)
     low = _check.whole(op, "min_level", min_level, -_FARTHEST, _FARTHEST)
     high = _check.whole(op, "max_level", max_level, low, _FARTHEST)
     scale = _check.number(op, "canonical_scale", canonical_scale, low=0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, namespace
+from roiops._arrays import Array, adopt
 from roiops._operators import Operator
 
 _CONVENTIONS = ("torchvision", "detectron2", "detectron")
@@ -52,7 +52,7 @@ def grid_anchors(
     """
     op = "grid_anchors"
     like = np.empty(0, np.float32) if like is None else like
-    xp = namespace(op, like=like)
+    xp, like = adopt(op, like=like)
     levels = len(_check.sequence(op, "feature_sizes", feature_sizes, "(height, width)"))
     for name, values in (
         ("strides", strides), ("sizes", sizes), ("aspect_ratios", aspect_ratios),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, namespace
+from roiops._arrays import Array, adopt
 from roiops._operators import Operator
 
 
@@ -62,7 +62,9 @@ def match_boxes(
             f"{op}: targets and boxes must be lists of equal length, at least 1; "
             f"got {len(target_list)} and {len(box_list)}"
         )
-    xp = namespace(op, lists=["targets", "boxes"], targets=target_list, boxes=box_list)
+    xp, target_list, box_list = adopt(
+        op, lists=["targets", "boxes"], targets=target_list, boxes=box_list
+    )
     low, high = _check.number(op, "low", low), _check.number(op, "high", high)
     if low > high:
         raise ValueError(f"{op}: low must be at most high ({high}); got {low}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from roiops import _check
-from roiops._arrays import Array, Namespace, namespace
+from roiops._arrays import Array, Namespace, adopt
 from roiops.ops._roi_align import (
     FORWARD,
     GRAD_INPUT,
@@ -62,14 +63,15 @@ def multiscale_roi_align(
     array([1., 2.], dtype=float32)
     """
     op = "multiscale_roi_align"
-    xp, rois, levels, scales = _arguments(
-        op, inputs, boxes, spatial_scales, levels, canonical_scale, canonical_level
-    )
+    xp, inputs, boxes, levels = _adopt(op, inputs, boxes, levels)
+    rois = as_rois(op, xp, boxes, inputs[0])
+    scales = _scales(op, spatial_scales, len(inputs))
+    if levels is None:
+        levels = _assigned_levels(op, xp, rois, scales, canonical_scale, canonical_level)
     height, width = _check.size_pair(op, "output_size", output_size)
     _check.choice(op, "reduction", reduction, REDUCTIONS)
     return xp.call(
-        FORWARD,
-        list(inputs), rois, levels, height, width, scales,
+        FORWARD, inputs, rois, levels, height, width, scales,
         sampling(op, sampling_ratio), placement_of(op, aligned), reduction,
     )  # fmt: skip
 
@@ -93,52 +95,57 @@ def multiscale_roi_align_backward(
     ``roi_align_backward``.
     """
     op = "multiscale_roi_align_backward"
-    xp, rois, levels, scales = _arguments(
-        op, inputs, boxes, spatial_scales, levels, canonical_scale, canonical_level
+    xp, inputs, boxes, levels, grad_output = _adopt(
+        op, inputs, boxes, levels, grad_output=grad_output
     )
+    rois = as_rois(op, xp, boxes, inputs[0])
+    scales = _scales(op, spatial_scales, len(inputs))
+    if levels is None:
+        levels = _assigned_levels(op, xp, rois, scales, canonical_scale, canonical_level)
     _check.choice(op, "reduction", reduction, REDUCTIONS)
-    namespace(op, lists=["inputs"], inputs=inputs, grad_output=grad_output)
     args = (
-        grad_output, list(inputs), rois, levels, scales,
+        grad_output, inputs, rois, levels, scales,
         sampling(op, sampling_ratio), placement_of(op, aligned), reduction,
     )  # fmt: skip
     return list(xp.call(GRAD_INPUT, *args)), xp.call(GRAD_ROIS, *args)
 
 
-def _arguments(
-    op: str,
-    inputs: Sequence[Array],
-    boxes: Array | Sequence[Array],
-    spatial_scales: Sequence[float],
-    levels: Array | None,
-    canonical_scale: float,
-    canonical_level: int,
-) -> tuple[Namespace, Array, Array, list[float]]:
+def _adopt(op: str, inputs: Any, boxes: Any, levels: Any, **others: Array) -> tuple[Any, ...]:
     if not isinstance(inputs, (list, tuple)):
         raise TypeError(f"{op}: inputs must be a list of arrays; got {type(inputs).__name__}")
     if not inputs:
         raise ValueError(f"{op}: inputs must hold at least one array; got an empty list")
-    given_levels = {} if levels is None else {"levels": levels}
-    xp = namespace(op, lists=["inputs", "boxes"], inputs=inputs, boxes=boxes, **given_levels)
+    return adopt(
+        op, lists=["inputs", "boxes"], optional=["levels"],
+        inputs=inputs, boxes=boxes, levels=levels, **others,
+    )  # fmt: skip
+
+
+def _scales(op: str, spatial_scales: Sequence[float], maps: int) -> list[float]:
     values = _check.sequence(op, "spatial_scales", spatial_scales, "one number per map")
     scales = [_check.number(op, "spatial_scales", s, low=0) for s in values]
-    if len(scales) != len(inputs):
+    if len(scales) != maps:
         raise ValueError(
-            f"{op}: spatial_scales must have one value per map ({len(inputs)}); got {len(scales)}"
+            f"{op}: spatial_scales must have one value per map ({maps}); got {len(scales)}"
         )
-    rois = as_rois(op, xp, boxes, inputs[0])
+    return scales
+
+
+def _assigned_levels(
+    op: str,
+    xp: Namespace,
+    rois: Array,
+    scales: Sequence[float],
+    canonical_scale: float,
+    canonical_level: int,
+) -> Array:
     check_rois(op, xp, rois)
-    if levels is None:
-        finest, coarsest = (-round(math.log2(s)) for s in (scales[0], scales[-1]))
-        if coarsest - finest != len(inputs) - 1:
-            raise ValueError(
-                f"{op}: spatial_scales must halve from map to map when levels is None; got {scales}"
-            )
-        levels = (
-            fpn_levels(
-                rois, finest, coarsest,
-                canonical_scale=canonical_scale, canonical_level=canonical_level,
-            )
-            - finest
-        )  # fmt: skip
-    return xp, rois, levels, scales
+    finest, coarsest = (-round(math.log2(s)) for s in (scales[0], scales[-1]))
+    if coarsest - finest != len(scales) - 1:
+        raise ValueError(
+            f"{op}: spatial_scales must halve from map to map when levels is None; got {scales}"
+        )
+    levels = fpn_levels(
+        rois, finest, coarsest, canonical_scale=canonical_scale, canonical_level=canonical_level
+    )
+    return levels - finest

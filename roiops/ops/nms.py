@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, Namespace, namespace
+from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
 
 
@@ -40,7 +40,7 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = F
     >>> roiops.nms(boxes, np.array([0.8, 0.9, 0.3], np.float32), 0.5)
     array([1, 2])
     """
-    xp = namespace("nms", boxes=boxes, scores=scores)
+    xp, boxes, scores = adopt("nms", boxes=boxes, scores=scores)
     threshold = _threshold("nms", iou_threshold)
     boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
     return xp.call(_NMS, boxes, scores, None, threshold, _check.flag("nms", "plus_one", plus_one))
@@ -68,7 +68,7 @@ def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) 
     >>> roiops.batched_nms(boxes, scores, np.array([0, 1, 1]), 0.5)
     array([1, 0])
     """
-    xp = namespace("batched_nms", boxes=boxes, scores=scores, idxs=idxs)
+    xp, boxes, scores, idxs = adopt("batched_nms", boxes=boxes, scores=scores, idxs=idxs)
     threshold = _threshold("batched_nms", iou_threshold)
     boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
     return xp.call(_NMS, boxes, scores, idxs, threshold, False)

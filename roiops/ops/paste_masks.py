@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, namespace
+from roiops._arrays import Array, adopt
 from roiops._operators import Operator
 
 _CONVENTIONS = ("torchvision", "detectron2")
@@ -52,7 +52,7 @@ def paste_masks(
            [0, 0, 0, 0, 0]])
     """
     op = "paste_masks"
-    xp = namespace(op, masks=masks, boxes=boxes)
+    xp, masks, boxes = adopt(op, masks=masks, boxes=boxes)
     height, width = _check.size_pair(op, "image_size", image_size)
     if threshold is not None:
         threshold = _check.number(op, "threshold", threshold)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roiops import _check
-from roiops._arrays import Array, namespace
+from roiops._arrays import Array, adopt
 from roiops.ops._roi_align import (
     FORWARD,
     GRAD_INPUT,
@@ -70,7 +70,7 @@ def roi_align(
            [10.5, 12.5]], dtype=float32)
     """
     op = "roi_align"
-    xp = namespace(op, lists=["boxes"], input=input, boxes=boxes)
+    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
     rois = as_rois(op, xp, boxes, input)
     height, width = _check.size_pair(op, "output_size", output_size)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
@@ -105,7 +105,9 @@ def roi_align_backward(
     Raises: as ``roi_align``.
     """
     op = "roi_align_backward"
-    xp = namespace(op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes)
+    xp, grad_output, input, boxes = adopt(
+        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
+    )
     rois = as_rois(op, xp, boxes, input)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
     _check.choice(op, "reduction", reduction, REDUCTIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, Namespace, namespace
+from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
 from roiops.ops._roi_align import (
     MAX_SIDE,
@@ -56,7 +56,7 @@ def roi_pool(
            [13., 15.]], dtype=float32)
     """
     op = "roi_pool"
-    xp = namespace(op, lists=["boxes"], input=input, boxes=boxes)
+    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
     rois = as_rois(op, xp, boxes, input)
     height, width = _check.size_pair(op, "output_size", output_size)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
@@ -74,7 +74,9 @@ def roi_pool_backward(
     ``grad_output`` is (K, C, height, width) in the features' dtype; otherwise as ``roi_pool``.
     """
     op = "roi_pool_backward"
-    xp = namespace(op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes)
+    xp, grad_output, input, boxes = adopt(
+        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
+    )
     rois = as_rois(op, xp, boxes, input)
     scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
     return xp.call(_GRAD_INPUT, grad_output, input, rois, scale)

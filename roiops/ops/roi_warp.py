@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roiops import _check
-from roiops._arrays import Array, Namespace, namespace
+from roiops._arrays import Array, adopt
 from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, REDUCTIONS, as_rois, sampling
 
 _PLACEMENTS = {"paper": "warp", "mnc": "warp_mnc"}
@@ -57,7 +57,9 @@ def roi_warp(
            [4., 5.]], dtype=float32)
     """
     op = "roi_warp"
-    xp, rois, scale, placement = _arguments(op, input, boxes, spatial_scale, convention)
+    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
+    rois = as_rois(op, xp, boxes, input)
+    scale, placement = _scale_and_placement(op, spatial_scale, convention)
     height, width = _check.size_pair(op, "output_size", output_size)
     _check.choice(op, "reduction", reduction, REDUCTIONS)
     return xp.call(
@@ -80,22 +82,17 @@ def roi_warp_backward(
     ``grad_rois`` (K, 5), see ``roi_align_backward``.
     """
     op = "roi_warp_backward"
-    xp, rois, scale, placement = _arguments(op, input, boxes, spatial_scale, convention)
-    namespace(op, input=input, grad_output=grad_output)
+    xp, grad_output, input, boxes = adopt(
+        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
+    )
+    rois = as_rois(op, xp, boxes, input)
+    scale, placement = _scale_and_placement(op, spatial_scale, convention)
     samples = sampling(op, sampling_ratio)
     _check.choice(op, "reduction", reduction, REDUCTIONS)
     args = (grad_output, [input], rois, None, [scale], samples, placement, reduction)
     return xp.call(GRAD_INPUT, *args)[0], xp.call(GRAD_ROIS, *args)
 
 
-def _arguments(
-    op: str,
-    input: Array,
-    boxes: Array | Sequence[Array],
-    spatial_scale: float,
-    convention: str,
-) -> tuple[Namespace, Array, float, str]:
-    xp = namespace(op, lists=["boxes"], input=input, boxes=boxes)
+def _scale_and_placement(op: str, spatial_scale: float, convention: str) -> tuple[float, str]:
     _check.choice(op, "convention", convention, tuple(_PLACEMENTS))
-    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    return xp, as_rois(op, xp, boxes, input), scale, _PLACEMENTS[convention]
+    return _check.number(op, "spatial_scale", spatial_scale, low=0), _PLACEMENTS[convention]
