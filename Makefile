@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a stranger needs; the rest is for work on the code.
 # Each target prepares what it needs; nothing outside this folder (and pip's cache) is written.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-matrix wheel lint format build clean
+.PHONY: help bench demo test test-all test-matrix wheel lint format build clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -23,6 +23,9 @@ test: build ## the whole test suite
 
 test-all: build ## the whole test suite with many more random examples per property
 	$(TEST)/bin/python -m pytest tests --hypothesis-profile=long
+
+bench: build ## speed beside torchvision (CASES="nms roi_align": some; more: python -m benchmarks --help)
+	$(TEST)/bin/python -m benchmarks run $(CASES)
 
 test-matrix: wheel $(TEST)/installed ## one wheel against NumPy alone, torch 2.13.0, torch 2.14.1
 	tools/test_matrix.sh $(PYTHON) numpy torch-2.13 torch-2.14

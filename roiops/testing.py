@@ -158,10 +158,19 @@ POOLING = [
 # --- suppression ----------------------------------------------------------------------------------
 
 
+def scattered_boxes(rng: Rng, count: int, size: tuple[int, int]) -> np.ndarray:
+    """Boxes (count, 4) of all sizes anywhere in the picture: the background's proposals."""
+    height, width = size
+    centre = rng.uniform(0, 1, (count, 2)) * (width, height)
+    half = np.exp(rng.uniform(math.log(8), math.log(height / 2), (count, 2))) / 2
+    return np.concatenate([centre - half, centre + half], 1).astype(np.float32)
+
+
 def candidates(count: int) -> Callable[[Rng, bool], tuple[Any, ...]]:
     def arguments(rng: Rng, full: bool) -> tuple[Any, ...]:
-        n = count if full else 300
-        return clustered_boxes(rng, n, image_size(full)), distinct_scores(rng, n), 0.5
+        n, size = count if full else 300, image_size(full)
+        halves = clustered_boxes(rng, n // 2, size), scattered_boxes(rng, n - n // 2, size)
+        return np.concatenate(halves), distinct_scores(rng, n), 0.5
 
     return arguments
 
@@ -176,8 +185,8 @@ def grouped_candidates(count: int, groups: int) -> Callable[[Rng, bool], tuple[A
 
 SUPPRESSION = [
     *(
-        Case(f"nms {count}", "nms", candidates(count), decides=True)
-        for count in (1000, 6000, 12000, 100_000)
+        Case(f"nms {count}k", "nms", candidates(1000 * count), decides=True)
+        for count in (1, 6, 12, 100)
     ),
     Case("batched_nms 5 levels", "batched_nms", grouped_candidates(5000, 5), decides=True),
     Case("batched_nms 80 classes", "batched_nms", grouped_candidates(10_000, 80), decides=True),

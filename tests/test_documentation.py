@@ -66,7 +66,7 @@ def test_page_links(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if "://" not in link:
             assert (page.parent / link).exists(), link
-    rooms = "cpp|roiops|detector|tests|tools|docs|constraints"
+    rooms = "cpp|roiops|detector|benchmarks|tests|tools|docs|constraints"
     for name in re.findall(rf"`((?:{rooms})/[\w./-]+)`", text):
         assert "NAME" in name or (ROOT / name).exists(), name
 

@@ -1,0 +1,82 @@
+"""Command line of the benchmarks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks import machine, report
+from benchmarks.run import Setting, has_maps, measure
+from roiops.testing import CASES
+
+# Wide, so that a table in a file or a pipe is not cut at 80 columns.
+console = Console(width=None if sys.stdout.isatty() else 160)
+
+
+@click.group()
+def main() -> None:
+    """Speed of roiops beside its peers, as ratios of calls measured in turn."""
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--dtype", "dtypes", multiple=True, default=["float32"], show_default=True,
+              type=click.Choice(["float32", "float64", "float16", "bfloat16"]),
+              help="Of feature maps; repeat for several.")  # fmt: skip
+@click.option("--layout", "layouts", multiple=True, default=["NCHW"], show_default=True,
+              type=click.Choice(["NCHW", "channels_last"]), help="Of feature maps.")  # fmt: skip
+@click.option("--threads", multiple=True, default=[1], show_default=True,
+              type=click.IntRange(1, 4096))  # fmt: skip
+@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0, 3600),
+              help="For each row, at least seven pairs.")  # fmt: skip
+@click.option("--json", "output", type=click.Path(dir_okay=False, writable=True, path_type=Path),
+              help="Also write the result there.")  # fmt: skip
+def run(
+    names: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    layouts: tuple[str, ...],
+    threads: tuple[int, ...],
+    seconds: float,
+    output: Path | None,
+) -> None:
+    """Measure the cases whose name contains one of NAMES, or all of them."""
+    cases = [case for case in CASES if not names or any(name in case.name for name in names)]
+    if not cases:
+        known = ", ".join(case.name for case in CASES)
+        raise click.BadParameter(f"no case has such a name; there are {known}")
+    result: report.Result = {"machine": machine.describe(), "rows": []}
+    for case in cases:
+        several = has_maps(case)
+        for setting in (
+            Setting(dtype, layout, count)
+            for dtype in (dtypes if several else ("float32",))
+            for layout in (layouts if several else ("NCHW",))
+            for count in threads
+        ):
+            row = measure(case, setting, seconds)
+            result["rows"].append(row.as_dict())
+            ratio = row.times.ratio
+            console.print(
+                f"{case.name}: {row.times.ours.wall.median * 1e3:.3g} ms"
+                + (f", {ratio.median:.3g} times as fast as {row.peer}" if ratio else ""),
+                highlight=False,
+            )
+    console.print(report.table(result))
+    if output:
+        output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+@main.command()
+@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def compare(before: Path, after: Path) -> None:
+    """Two results of `run --json`, row by row."""
+    console.print(report.comparison(*(json.loads(path.read_text()) for path in (before, after))))
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

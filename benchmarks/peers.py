@@ -1,0 +1,181 @@
+"""What the operators are measured against: torchvision's functions for the same work.
+
+A peer gets the arguments of our operator, as tensors, and returns the call to be timed; whatever
+can be made ready beforehand is not timed. Its result is compared with ours before it is timed
+(`agree`), and where the two may differ by definition, that is said there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchvision.ops as tv
+from torch import Tensor
+from torchvision.models.detection import _utils as detection
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.ops.poolers import MultiScaleRoIAlign
+
+import roiops
+
+Call = Callable[[], Any]
+
+
+class NotOffered(Exception):
+    """The peer has no such operator, option or type."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    prepare: Callable[..., Call]
+    agree: Callable[[Any, Any], bool]
+
+
+DIFFERENTIABLE = ("roi_align", "multiscale_roi_align", "roi_pool", "roi_warp")
+
+
+def ours(operator: str) -> Callable[..., Call]:
+    """Our call for the same work, prepared alike."""
+    forward = operator.removesuffix("_backward")
+    if operator != forward and forward in DIFFERENTIABLE:
+        return backward_of(ours(forward))
+    function = getattr(roiops, operator)
+    if operator == "grid_anchors":
+        return lambda *a, **k: lambda: function(*a, **k, like=torch.zeros(0))
+    return lambda *a, **k: lambda: function(*a, **k)
+
+
+def flat(value: Any) -> list[Tensor]:
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in flat(item)]
+    return [torch.as_tensor(value)]
+
+
+def close(ours: Any, theirs: Any) -> bool:
+    """Equal up to rounding, which for 16-bit results is that of one element."""
+    for a, b in zip(flat(ours), flat(theirs), strict=True):
+        if not a.is_floating_point():
+            return bool(torch.equal(a, b))
+        a, b = a.double(), b.double()
+        eps = 1e-4 if flat(ours)[0].dtype in (torch.float32, torch.float64) else 2e-2
+        if a.shape != b.shape or bool((a - b).abs().max() > eps * b.abs().max()):
+            return False
+    return True
+
+
+def equal(ours: Any, theirs: Any) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(flat(ours), flat(theirs), strict=True))
+
+
+def nearly_all_equal(ours: Any, theirs: Any) -> bool:
+    """Pixels that lie on the threshold to the last bit may fall on either side."""
+    pairs = list(zip(flat(ours), flat(theirs), strict=True))
+    different = sum(int((a != b).sum()) for a, b in pairs)
+    return different <= 1e-5 * sum(a.numel() for a, _ in pairs)
+
+
+# --- the pooling of regions -----------------------------------------------------------------------
+
+
+def roi_align(input, boxes, size, scale=1.0, sampling_ratio=-1, aligned=False, reduction="mean"):
+    if reduction != "mean":
+        raise NotOffered("torchvision has the mean alone")
+    return lambda: tv.roi_align(input, boxes, size, scale, sampling_ratio, aligned)
+
+
+def backward_of(prepare: Callable[..., Call]) -> Callable[..., Call]:
+    """The backward pass through autograd, on a graph that stands. The gradient of the features
+    alone: of boxes torchvision has none."""
+
+    def prepared(grad, input, boxes, *options, **named):
+        inputs = [x.requires_grad_() for x in (input if isinstance(input, list) else [input])]
+        out = prepare(input, boxes, tuple(grad.shape[2:]), *options, **named)()
+        return lambda: torch.autograd.grad(out, inputs, grad, retain_graph=True)
+
+    return prepared
+
+
+def multiscale(inputs, boxes, size, scales, sampling_ratio=-1):
+    names = [str(i) for i in range(len(inputs))]
+    pool = MultiScaleRoIAlign(names, size, sampling_ratio)
+    maps = dict(zip(names, inputs, strict=True))
+    images = inputs[0].shape[0]
+    shape = [(round(inputs[0].shape[2] / scales[0]), round(inputs[0].shape[3] / scales[0]))]
+    per_image = [boxes[boxes[:, 0] == i, 1:] for i in range(images)]
+    return lambda: pool(maps, per_image, shape * images)
+
+
+def roi_pool(input, boxes, size, scale=1.0):
+    return lambda: tv.roi_pool(input, boxes, size, scale)
+
+
+# --- boxes ----------------------------------------------------------------------------------------
+
+
+def decode(deltas, boxes, clip_to=None):
+    coder = detection.BoxCoder((1.0, 1.0, 1.0, 1.0))
+
+    def call():
+        decoded = coder.decode_single(deltas, boxes)
+        return decoded if clip_to is None else tv.clip_boxes_to_image(decoded, clip_to)
+
+    return call
+
+
+def encode(reference_boxes, proposals):
+    coder = detection.BoxCoder((1.0, 1.0, 1.0, 1.0))
+    return lambda: coder.encode_single(reference_boxes, proposals)
+
+
+def match(targets, boxes, high, low, allow_low_quality=False):
+    matcher = detection.Matcher(high, low, allow_low_quality_matches=allow_low_quality)
+    return lambda: matcher(tv.box_iou(targets, boxes))
+
+
+def matches_agree(ours, theirs) -> bool:
+    """Their one result has the target of a positive box, -1 for a negative, -2 for one between."""
+    matched, labels, _ = ours
+    negative = torch.where(labels == 0, -1, -2)
+    return torch.equal(torch.where(labels == 1, matched, negative), theirs)
+
+
+def anchors(feature_sizes, strides, sizes, aspect_ratios):
+    generator = AnchorGenerator(tuple(sizes), tuple(aspect_ratios))
+    steps = [[torch.tensor(s), torch.tensor(s)] for s in strides]
+    return lambda: generator.grid_anchors(feature_sizes, steps)
+
+
+# --- masks ----------------------------------------------------------------------------------------
+
+
+def paste(masks, boxes, size, convention="torchvision"):
+    if convention != "torchvision":
+        raise NotOffered("another convention")
+    return lambda: paste_masks_in_image(masks[:, None], boxes, size)[:, 0] > 0.5
+
+
+PEERS: dict[str, Peer] = {
+    "roi_align": Peer("torchvision", roi_align, close),
+    "multiscale_roi_align": Peer("torchvision", multiscale, close),
+    "roi_pool": Peer("torchvision", roi_pool, close),
+    "nms": Peer("torchvision", lambda *a: lambda: tv.nms(*a), equal),
+    "batched_nms": Peer("torchvision", lambda *a: lambda: tv.batched_nms(*a), equal),
+    "box_iou": Peer("torchvision", lambda *a: lambda: tv.box_iou(*a), close),
+    "clip_boxes_to_image": Peer(
+        "torchvision", lambda *a: lambda: tv.clip_boxes_to_image(*a), equal
+    ),
+    "decode_boxes": Peer("torchvision", decode, close),
+    "encode_boxes": Peer("torchvision", encode, close),
+    "match_boxes": Peer("torchvision", match, matches_agree),
+    "grid_anchors": Peer("torchvision", anchors, equal),
+    "paste_masks": Peer("torchvision", paste, nearly_all_equal),
+}
+PEERS |= {
+    f"{name}_backward": Peer("torchvision", backward_of(PEERS[name].prepare), close)
+    for name in DIFFERENTIABLE
+    if name in PEERS
+}

@@ -1,0 +1,48 @@
+"""The benchmarks run, verify before they time, and say what they did. (No time is asserted.)"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torchvision")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_result_names_the_machine_and_is_comparable(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    done = benchmarks("run", "RPN anchors", "--seconds", "0", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(file.read_text())
+    assert {"processor", "commit", "load", "bandwidth"} <= result["machine"].keys()
+    cases = [row["case"] for row in result["rows"]]
+    assert cases == ["RPN anchors"]
+    row = result["rows"][0]
+    assert row["peer"] == "torchvision"
+    assert row["times"]["pairs"] >= 7
+    ratio = row["times"]["ratio"]
+    assert 0 < ratio["low"] <= ratio["median"] <= ratio["high"]
+    assert "RPN anchors" in done.stdout
+    again = benchmarks("compare", str(file), str(file))
+    assert again.returncode == 0, again.stderr
+    assert "1.00" in again.stdout
+    assert "slower" not in again.stdout
+
+
+def test_a_wrong_name_is_said() -> None:
+    done = benchmarks("run", "no such case")
+    assert done.returncode == 2
+    assert "no case has such a name" in done.stderr
+    assert "roi_align C4" in done.stderr
