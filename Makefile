@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a stranger needs; the rest is for work on the code.
 # Each target prepares what it needs; nothing outside this folder (and pip's cache) is written.
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test test-all test-matrix wheel lint format build clean
+.PHONY: help bench demo fuzz test test-all test-matrix wheel lint format build clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -26,6 +26,10 @@ test-all: build ## the whole test suite with many more random examples per prope
 
 bench: build ## speed beside torchvision (CASES="nms roi_align": some; more: python -m benchmarks --help)
 	$(TEST)/bin/python -m benchmarks run $(CASES)
+
+fuzz: $(TEST)/installed ## a million random cases against the core, built with sanitizers
+	tools/fuzz.sh $(TEST) address,undefined 1000000
+	tools/fuzz.sh $(TEST) thread 100000
 
 test-matrix: wheel $(TEST)/installed ## one wheel against NumPy alone, torch 2.13.0, torch 2.14.1
 	tools/test_matrix.sh $(PYTHON) numpy torch-2.13 torch-2.14
