@@ -3,9 +3,10 @@
 // Forward: a task is a block of 16 channels of one map and a run of its RoIs. Backward to the
 // input: a task owns 16 channels of one map and visits all its RoIs in index order, so no two
 // threads add to one cell and the order of additions is fixed. Backward to the boxes: a task owns
-// an RoI. Features that do not lie as 16 neighbouring channels of the accumulation type are read
-// through a scratch copy of what is needed: an RoI's patch, or the whole block when the patches
-// would cover more than the map.
+// an RoI. Position-sensitive pooling is the same for each bin by itself, the 16 channels being
+// those that this bin of 16 output channels reads. Features that do not lie as 16 neighbouring
+// channels of the accumulation type are read through a scratch copy of what is needed: an RoI's
+// patch, or the whole block when the patches would cover more than the map.
 #include "roiops/roi_align.h"
 
 #include <algorithm>
@@ -26,6 +27,9 @@ namespace {
 std::string op_name(const RoiAlignArgs& args, const char* suffix = "") {
   if (args.placement == Placement::warp || args.placement == Placement::warp_mnc)
     return std::string("roi_warp") + suffix;
+  if (args.position_sensitive)
+    return (args.placement == Placement::cells ? "ps_roi_pool" : "ps_roi_align") +
+           std::string(suffix);
   return (args.levels.data ? "multiscale_roi_align" : "roi_align") + std::string(suffix);
 }
 
@@ -46,21 +50,23 @@ template <class T, class Acc>
 void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Array>& values) {
   const int64_t bins_y = output.shape[2], bins_x = output.shape[3];
   const Plan<Acc> plan(op_name(args), args, bins_y, bins_x, false);
-  const int64_t blocks = blocks_of(output.shape[1]);
-  const Patch bins{0, 0, bins_y, bins_x};
+  const int64_t blocks = blocks_of(output.shape[1]), owners = plan.parts() * blocks;
 
-  const std::vector<RoiGroup> runs = plan.groups().runs(blocks, args.threads);
-  parallel_for(static_cast<int64_t>(runs.size()) * blocks, args.threads, [&] {
+  const std::vector<RoiGroup> runs = plan.groups().runs(owners, args.threads);
+  parallel_for(static_cast<int64_t>(runs.size()) * owners, args.threads, [&] {
     return [&, input = BlockReader<T, Acc>(), value = BlockReader<T, Acc>(),
-            result = std::vector<Acc>(bins.cells() * L)](int64_t task) mutable {
-      const RoiGroup run = runs[task / blocks];
-      const int64_t block = task % blocks, cells = plan.cells(run);
-      input.open(args.inputs[run.level], run.image, block, cells);
+            result = std::vector<Acc>(plan.bins(0).cells() * L)](int64_t task) mutable {
+      const RoiGroup run = runs[task / owners];
+      const int64_t part = task % owners / blocks, block = task % blocks;
+      const Patch bins = plan.bins(part);
+      const int64_t cells = plan.cells(run, bins);
+      const Array map = plan.template channels<T>(args.inputs[run.level], part);
+      input.open(map, run.image, block, cells);
       if (!values.empty()) value.open(values[run.level], run.image, block, cells);
       for (int64_t i = 0; i < run.count; ++i) {
         const int64_t k = run.rois[i];
-        const Patch patch = plan.patch(k);
-        const RoiStencil<Acc> roi = plan.stencil(k);
+        const Patch patch = plan.patch(k, bins);
+        const RoiStencil<Acc> roi = plan.stencil(k, bins);
         const Block<const Acc> in = input.read(patch);
         if (args.max) {
           const Block<const Acc> at = values.empty() ? Block<const Acc>{} : value.read(patch);
@@ -79,29 +85,30 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
                 const RoiAlignArgs& args) {
   const int64_t bins_y = grad_output.shape[2], bins_x = grad_output.shape[3];
   const Plan<Acc> plan(op_name(args, "_backward"), args, bins_y, bins_x, false);
-  const int64_t blocks = blocks_of(grad_output.shape[1]);
-  const Patch bins{0, 0, bins_y, bins_x};
+  const int64_t blocks = blocks_of(grad_output.shape[1]), owners = plan.parts() * blocks;
 
-  parallel_for(plan.groups().size() * blocks, args.threads, [&] {
+  parallel_for(plan.groups().size() * owners, args.threads, [&] {
     return [&, sums = Scratch<Acc>(), input = BlockReader<T, Acc>(),
-            grad = std::vector<Acc>(bins.cells() * L)](int64_t task) mutable {
-      const RoiGroup group = plan.groups()[task / blocks];
-      const int64_t block = task % blocks;
-      const Array& map = grad_inputs[group.level];
+            grad = std::vector<Acc>(plan.bins(0).cells() * L)](int64_t task) mutable {
+      const RoiGroup group = plan.groups()[task / owners];
+      const int64_t part = task % owners / blocks, block = task % blocks;
+      const Patch bins = plan.bins(part);
+      const Array map = plan.template channels<T>(grad_inputs[group.level], part);
       const ChannelBlock<T> target = channel_block<T>(map, group.image, block);
       const Patch all{0, 0, map.shape[2], map.shape[3]};
       Acc* sum = sums.get(all.cells() * L);
       std::fill(sum, sum + all.cells() * L, Acc(0));
       const Block<Acc> to{sum, all.cols * L, L};
-      if (args.max) input.open(args.inputs[group.level], group.image, block, plan.cells(group));
+      if (args.max)
+        input.open(args.inputs[group.level], group.image, block, plan.cells(group, bins));
       for (int64_t i = 0; i < group.count; ++i) {
         const int64_t k = group.rois[i];
         load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
         if (args.max)
-          Tables<Acc>::max().grad_input(to, input.read(plan.patch(k)), grad.data(),
-                                        plan.stencil(k));
+          Tables<Acc>::max().grad_input(to, input.read(plan.patch(k, bins)), grad.data(),
+                                        plan.stencil(k, bins));
         else
-          Tables<Acc>::mean().grad_input(to, grad.data(), plan.stencil(k));
+          Tables<Acc>::mean().grad_input(to, grad.data(), plan.stencil(k, bins));
       }
       store_patch(target, sum, all);
     };
@@ -113,22 +120,23 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
   const int64_t bins_y = grad_output.shape[2], bins_x = grad_output.shape[3];
   const Plan<Acc> plan(op_name(args, "_backward"), args, bins_y, bins_x, true);
   const int64_t blocks = blocks_of(grad_output.shape[1]);
-  const Patch bins{0, 0, bins_y, bins_x};
 
   parallel_for(args.rois.shape[0], args.threads, [&] {
     return [&, input = BlockReader<T, Acc>(),
-            grad = std::vector<Acc>(bins.cells() * L)](int64_t k) mutable {
+            grad = std::vector<Acc>(plan.bins(0).cells() * L)](int64_t k) mutable {
       Acc sums[4 * L] = {};
-      const Array& map = args.inputs[plan.groups().level(k)];
-      const Patch patch = plan.patch(k);
-      for (int64_t block = 0; block < blocks && patch.cells(); ++block) {
-        input.open(map, plan.groups().image(k), block, patch.cells());
-        const Block<const Acc> in = input.read(patch);
-        load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
-        if (args.max)
-          Tables<Acc>::max().grad_rois(sums, in, grad.data(), plan.stencil(k));
-        else
-          Tables<Acc>::mean().grad_rois(sums, in, grad.data(), plan.stencil(k));
+      for (int64_t part = 0; part < plan.parts(); ++part) {
+        const Patch bins = plan.bins(part), patch = plan.patch(k, bins);
+        const Array map = plan.template channels<T>(args.inputs[plan.groups().level(k)], part);
+        for (int64_t block = 0; block < blocks && patch.cells(); ++block) {
+          input.open(map, plan.groups().image(k), block, patch.cells());
+          const Block<const Acc> in = input.read(patch);
+          load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
+          if (args.max)
+            Tables<Acc>::max().grad_rois(sums, in, grad.data(), plan.stencil(k, bins));
+          else
+            Tables<Acc>::mean().grad_rois(sums, in, grad.data(), plan.stencil(k, bins));
+        }
       }
       // A tree of fixed shape over the lanes: the same bits for every vector width.
       for (int half = L / 2; half > 0; half /= 2)
@@ -166,10 +174,21 @@ void check(const std::string& name, const RoiAlignArgs& args, const Array& poole
       throw std::invalid_argument(
           message(op, ": input must have height and width in [1, 2^30]; got ", shape_text(input)));
   }
-  check_shape(op, pooled_name, pooled, {args.rois.shape[0], first.shape[1], -1, -1});
-  if (pooled.shape[2] < 1 || pooled.shape[3] < 1)
+  const int64_t channels = args.position_sensitive ? -1 : first.shape[1];
+  check_shape(op, pooled_name, pooled, {args.rois.shape[0], channels, -1, -1});
+  const int64_t rows = pooled.shape[2], cols = pooled.shape[3];
+  if (rows < 1 || cols < 1)
     throw std::invalid_argument(
         message(op, ": output_size must be at least 1; got ", shape_text(pooled)));
+  if (args.position_sensitive && (first.shape[1] % rows || first.shape[1] / rows % cols ||
+                                  first.shape[1] / rows / cols != pooled.shape[1]))
+    throw std::invalid_argument(message(op, ": input must have a channel per bin and channel of ",
+                                        pooled_name, " ", shape_text(pooled), "; got ",
+                                        shape_text(first)));
+  if (args.max && args.position_sensitive)
+    throw std::invalid_argument(message(op, ": reduction must be the mean"));
+  if (args.placement == Placement::cells && !args.position_sensitive)
+    throw std::invalid_argument(message(op, ": whole cells are pooled position-sensitively"));
   check_dtype(op, pooled_name, pooled, first.dtype);
   if (args.sampling_ratio > kMaxSamplingRatio)
     throw std::invalid_argument(message(op, ": sampling_ratio must be at most ", kMaxSamplingRatio,
@@ -211,6 +230,8 @@ void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& gr
 void roi_align_grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs& args) {
   const std::string op = op_name(args, "_backward");
   check(op, args, grad_output, "grad_output");
+  if (args.placement == Placement::cells)
+    throw std::invalid_argument(message(op, ": whole cells give the boxes no gradient"));
   check_shape(op.c_str(), "grad_rois", result, {args.rois.shape[0], 5});
   check_floating(op.c_str(), "grad_rois", result);
   dispatch_features(grad_output.dtype, [&](auto stored, auto summed) {

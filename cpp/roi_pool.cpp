@@ -66,7 +66,7 @@ class PoolPlan {
   template <class T>
   static void fill(CellRange* to, T low, T high, T scale, int64_t bins, int64_t size) {
     for (int64_t p = 0; p < bins; ++p)
-      pool_cells(low, high, scale, p, bins, size, &to[p].begin, &to[p].end);
+      pool_cells(low, high, scale, true, p, bins, size, &to[p].begin, &to[p].end);
   }
   static CellRange hull(const CellRange* ranges, int64_t count) {
     CellRange all{std::numeric_limits<int32_t>::max(), 0};

@@ -20,6 +20,8 @@ from roiops.ops.multiscale_roi_align import (
 )
 from roiops.ops.nms import batched_nms, nms
 from roiops.ops.paste_masks import paste_masks
+from roiops.ops.ps_roi_align import ps_roi_align, ps_roi_align_backward
+from roiops.ops.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
 from roiops.ops.roi_align import roi_align, roi_align_backward
 from roiops.ops.roi_pool import roi_pool, roi_pool_backward
 from roiops.ops.roi_warp import roi_warp, roi_warp_backward
@@ -44,6 +46,10 @@ __all__ = [
     "multiscale_roi_align_backward",
     "nms",
     "paste_masks",
+    "ps_roi_align",
+    "ps_roi_align_backward",
+    "ps_roi_pool",
+    "ps_roi_pool_backward",
     "reference",
     "roi_align",
     "roi_align_backward",

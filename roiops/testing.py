@@ -135,6 +135,28 @@ def pyramid_backward(count: int, bins: int) -> Callable[[Rng, bool], tuple[Any, 
     return arguments
 
 
+def score_maps(*options: Any) -> Callable[[Rng, bool], tuple[Any, ...]]:
+    """R-FCN's position-sensitive scores of 21 classes in 7 x 7 bins; small: 37 in 3 x 3."""
+
+    def arguments(rng: Rng, full: bool) -> tuple[Any, ...]:
+        classes, bins = (21, 7) if full else (37, 3)
+        images, cells = (1, (50, 84)) if full else (2, (6, 8))
+        rois = clustered_rois(rng, 300 if full else 40, image_size(full), images)
+        maps = rng.standard_normal((images, classes * bins * bins, *cells), np.float32)
+        return maps, rois, bins, 1 / 16, *options
+
+    return arguments
+
+
+def score_maps_backward(*options: Any) -> Callable[[Rng, bool], tuple[Any, ...]]:
+    def arguments(rng: Rng, full: bool) -> tuple[Any, ...]:
+        maps, rois, bins, *rest = score_maps(*options)(rng, full)
+        shape = (len(rois), maps.shape[1] // bins**2, bins, bins)
+        return rng.standard_normal(shape, np.float32), maps, rois, *rest
+
+    return arguments
+
+
 POOLING = [
     Case("roi_align C4", "roi_align", pooling(300, 14, 2)),
     Case("roi_align C4 max", "roi_align", pooling(300, 14, 2), {"reduction": "max"}, decides=True),
@@ -152,6 +174,10 @@ POOLING = [
     Case("roi_pool C4 backward", "roi_pool_backward", pooling_backward(100, 7)),
     Case("roi_warp C4", "roi_warp", pooling(100, 14, 2)),
     Case("roi_warp C4 backward", "roi_warp_backward", pooling_backward(100, 14, 2)),
+    Case("ps_roi_align R-FCN", "ps_roi_align", score_maps(2)),
+    Case("ps_roi_align R-FCN backward", "ps_roi_align_backward", score_maps_backward(2)),
+    Case("ps_roi_pool R-FCN", "ps_roi_pool", score_maps()),
+    Case("ps_roi_pool R-FCN backward", "ps_roi_pool_backward", score_maps_backward()),
 ]
 
 

@@ -18,12 +18,13 @@ constexpr int kMaxSamplingRatio = 4096;
 // Cells along one side of a map: up to here a float32 coordinate inside it fits an int32.
 constexpr int64_t kMaxMapSide = int64_t{1} << 30;
 
-// The policy in which RoIAlign and RoIWarp differ.
+// The policy in which RoIAlign, RoIWarp and the position-sensitive poolings differ.
 enum class Placement {
   align,    // RoIAlign, cell i centred at coordinate i; RoIs smaller than a cell are widened to it
-  aligned,  // RoIAlign, cell i centred at i + 0.5
+  aligned,  // RoIAlign, and position-sensitive RoIAlign, cell i centred at i + 0.5
   warp,  // RoIWarp as the Mask R-CNN paper describes it: ends rounded as in RoIPool, then as align
   warp_mnc,  // RoIWarp as the MNC layer does it: ends rounded, one sample at each bin's corner
+  cells,     // position-sensitive RoIPool: no samples, the whole cells of `pool_cells`
 };
 
 // One axis of one RoI: `bins` output cells, each with `grid` samples, along a map of `size` cells.
@@ -126,17 +127,19 @@ ROIOPS_INLINE AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, doubl
 }
 
 // The cells [begin, end) of bin `p` of RoIPool along one axis, clipped to the map; empty for a RoI
-// that is not finite. `low` and `high` are the RoI's ends in image pixels.
+// that is not finite. `low` and `high` are the RoI's ends in image pixels. RoIPool reads the
+// `last_cell` of the RoI, at its rounded high end, and of the map; torchvision's position-sensitive
+// form reads neither.
 template <class T>
-ROIOPS_INLINE void pool_cells(T low, T high, T scale, int64_t p, int64_t bins, int64_t size,
-                              int32_t* begin, int32_t* end) {
+ROIOPS_INLINE void pool_cells(T low, T high, T scale, bool last_cell, int64_t p, int64_t bins,
+                              int64_t size, int32_t* begin, int32_t* end) {
   const T first = std::round(low * scale), last = std::round(high * scale);
-  T length = last - first + T(1);
+  T length = last - first + (last_cell ? T(1) : T(0));
   if (length < T(1)) length = T(1);
   const T bin = length / static_cast<T>(bins);
   const T from = std::floor(static_cast<T>(p) * bin) + first;
   const T to = std::ceil(static_cast<T>(p + 1) * bin) + first;
-  const T limit = static_cast<T>(size);
+  const T limit = static_cast<T>(last_cell ? size : size - 1);
   const bool finite = std::isfinite(from) && std::isfinite(to);
   *begin = finite ? static_cast<int32_t>(from < T(0) ? T(0) : from > limit ? limit : from) : 0;
   *end = finite ? static_cast<int32_t>(to < T(0) ? T(0) : to > limit ? limit : to) : 0;

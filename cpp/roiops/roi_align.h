@@ -1,14 +1,18 @@
-// RoIAlign (Mask R-CNN, section 3) over one feature map or several levels of a pyramid; and
-// RoIWarp, which places its samples by another policy. Its gradient passes straight through the
-// rounding.
+// RoIAlign (Mask R-CNN, section 3) over one feature map or several levels of a pyramid; RoIWarp,
+// which places its samples by another policy, and whose gradient passes straight through the
+// rounding; and the position-sensitive poolings (R-FCN, section 3), in which each bin reads
+// channels of its own.
 //
 //   output[k, c, ph, pw] = mean or max over the bin's samples of the bilinear interpolation of
-//                          inputs[level(k)][batch(k), c]
+//                          inputs[level(k)][batch(k), c], or, position-sensitive, of
+//                          inputs[level(k)][batch(k), (c PH + ph) PW + pw]; with Placement::cells
+//                          the mean over the bin's cells, no box gradient, an empty bin 0
 //
 // inputs    L maps (N, C, H_l, W_l), float16, bfloat16, float32 or float64, any strides
 // rois      (K, 5) batch_index, x1, y1, x2, y2 in image coordinates, float32 or float64
 // levels    (K,) int64 index into inputs; unused (data == nullptr) for a single map
-// output    (K, C, PH, PW) of the inputs' dtype; every element is written
+// output    (K, C, PH, PW) of the inputs' dtype; every element is written. Position-sensitive:
+//           the inputs have C PH PW channels
 //
 // Coordinates are computed in the dtype of `rois`, sums in that of the inputs, or in float32 for
 // 16-bit ones. A RoI with a non-finite coordinate (also after scaling) has output 0 and gradient 0.
@@ -32,7 +36,8 @@ struct RoiAlignArgs {
   Array levels;
   int64_t sampling_ratio = -1;
   Placement placement = Placement::align;
-  bool max = false;  // reduction: maximum of the bin's samples instead of their mean
+  bool max = false;                 // reduction: maximum of the bin's samples instead of their mean
+  bool position_sensitive = false;  // with the mean only; Placement::cells always
   int threads = 1;
 };
 

@@ -65,29 +65,51 @@ class Plan {
 
   const RoiGroups& groups() const { return groups_; }
 
-  RoiStencil<Acc> stencil(int64_t k) const {
+  // What is pooled from the same channels: all bins, or, position-sensitive, each bin by itself.
+  int64_t parts() const { return args_.position_sensitive ? bins_y_ * bins_x_ : 1; }
+  Patch bins(int64_t part) const {
+    if (!args_.position_sensitive) return {0, 0, bins_y_, bins_x_};
+    return {part / bins_x_, part % bins_x_, 1, 1};
+  }
+  // A map's channels that a part reads or writes.
+  template <class T>
+  Array channels(Array map, int64_t part) const {
+    map.data = map.at<T>() + part * map.stride[1];
+    map.shape[1] /= parts();
+    map.stride[1] *= parts();
+    return map;
+  }
+
+  RoiStencil<Acc> stencil(int64_t k, const Patch& bins) const {
     const StencilChunk<Acc>& chunk = chunks_[k / kChunk];
     const auto* axes = &chunk.axes[2 * (k % kChunk)];
-    return {axis(chunk, axes[0], bins_y_), axis(chunk, axes[1], bins_x_)};
+    return {axis(chunk, axes[0], bins.top, bins.rows), axis(chunk, axes[1], bins.left, bins.cols)};
   }
-  // The part of the map an RoI reads or writes; no cells if none.
-  Patch patch(int64_t k) const {
-    const auto* axes = &chunks_[k / kChunk].axes[2 * (k % kChunk)];
+  // The piece of the map that an RoI's bins read or write; no cells if none.
+  Patch patch(int64_t k, const Patch& bins) const {
+    const StencilChunk<Acc>& chunk = chunks_[k / kChunk];
+    const auto* axes = &chunk.axes[2 * (k % kChunk)];
+    if (args_.position_sensitive) {
+      const BinRange& y = chunk.ranges[axes[0].ranges + bins.top];
+      const BinRange& x = chunk.ranges[axes[1].ranges + bins.left];
+      return {y.first, x.first, y.count, x.count};
+    }
     if (axes[0].low > axes[0].high || axes[1].low > axes[1].high) return {0, 0, 0, 0};
     return {axes[0].low, axes[1].low, axes[0].high - axes[0].low + 1,
             axes[1].high - axes[1].low + 1};
   }
-  int64_t cells(const RoiGroup& group) const {
+  int64_t cells(const RoiGroup& group, const Patch& bins) const {
     int64_t cells = 0;
-    for (int64_t i = 0; i < group.count; ++i) cells += patch(group.rois[i]).cells();
+    for (int64_t i = 0; i < group.count; ++i) cells += patch(group.rois[i], bins).cells();
     return cells;
   }
 
  private:
   static AxisStencil<Acc> axis(const StencilChunk<Acc>& chunk,
-                               const typename StencilChunk<Acc>::Axis& a, int64_t bins) {
+                               const typename StencilChunk<Acc>::Axis& a, int64_t first,
+                               int64_t bins) {
     return {bins,
-            chunk.ranges.data() + a.ranges,
+            chunk.ranges.data() + a.ranges + first,
             chunk.weights.data(),
             chunk.start_weights.data(),
             chunk.end_weights.data(),
@@ -101,6 +123,14 @@ class Plan {
     const T scale = static_cast<T>(args_.spatial_scales[level]);
     const T roi[4] = {args_.rois.at<T>(k, 1), args_.rois.at<T>(k, 2), args_.rois.at<T>(k, 3),
                       args_.rois.at<T>(k, 4)};
+    if (args_.placement == Placement::cells) {
+      // Other ends that are not finite leave their axis empty, but a high end of -inf would not.
+      add_cells(chunk, roi[1], std::isfinite(roi[3]) ? roi[3] : NAN, scale, bins_y_,
+                input.shape[2]);
+      add_cells(chunk, roi[0], std::isfinite(roi[2]) ? roi[2] : NAN, scale, bins_x_,
+                input.shape[3]);
+      return;
+    }
     RoiAxis<T> y = make_axis(roi[1], roi[3], scale, args_.placement, bins_y_, args_.sampling_ratio);
     RoiAxis<T> x = make_axis(roi[0], roi[2], scale, args_.placement, bins_x_, args_.sampling_ratio);
     // In double: float64 features under float32 boxes are still averaged to full precision.
@@ -149,6 +179,20 @@ class Plan {
       chunk.ranges.push_back({0, static_cast<int32_t>(chunk.samples.size() - begin), begin});
     }
     chunk.axes.push_back(touched);
+  }
+
+  // The mean over whole cells: they share the weight.
+  template <class T>
+  void add_cells(StencilChunk<Acc>& chunk, T low, T high, T scale, int64_t bins, int64_t size) {
+    chunk.axes.push_back({static_cast<int64_t>(chunk.ranges.size()), 0, -1});
+    for (int64_t p = 0; p < bins; ++p) {
+      int32_t begin, end;
+      pool_cells(low, high, scale, false, p, bins, size, &begin, &end);
+      const int32_t cells = end - begin;
+      const int64_t at = chunk.weights.size();
+      chunk.ranges.push_back({begin, cells, at});
+      chunk.weights.resize(at + cells, Acc(1) / static_cast<Acc>(std::max(cells, 1)));
+    }
   }
 
   // Adds up a bin's samples to one weight per cell, and forgets them.

@@ -1,4 +1,5 @@
-// Pooling of regions: roi_align (and with it roi_warp and the pyramid), roi_pool.
+// Pooling of regions: roi_align (and with it roi_warp, the pyramid and the position-sensitive
+// poolings), roi_pool.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -12,7 +13,8 @@ namespace {
 
 // The Python layer has checked the names.
 Placement placement_named(const std::string& name) {
-  if (name == "aligned") return Placement::aligned;
+  if (name == "aligned" || name == "ps_align") return Placement::aligned;
+  if (name == "ps_pool") return Placement::cells;
   if (name == "warp") return Placement::warp;
   if (name == "warp_mnc") return Placement::warp_mnc;
   return Placement::align;
@@ -22,8 +24,10 @@ RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object& rois,
                             const py::object& levels, std::vector<double> spatial_scales,
                             int64_t sampling_ratio, const std::string& placement, bool max,
                             int threads) {
+  const bool position_sensitive = placement == "ps_align" || placement == "ps_pool";
   return {views(inputs),  std::move(spatial_scales),  view(rois), view_or_none(levels),
-          sampling_ratio, placement_named(placement), max,        threads};
+          sampling_ratio, placement_named(placement), max,        position_sensitive,
+          threads};
 }
 
 }  // namespace

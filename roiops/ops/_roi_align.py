@@ -1,8 +1,8 @@
 """RoIAlign's operators as the compiled module and torch see them.
 
-Always a list of maps: one for ``roi_align`` and ``roi_warp``, the pyramid for
-``multiscale_roi_align``; ``placement`` tells them apart. Arguments are positional, in the order of
-the schemas at the end.
+Always a list of maps: one for ``roi_align``, ``roi_warp``, ``ps_roi_align`` and ``ps_roi_pool``,
+the pyramid for ``multiscale_roi_align``; ``placement`` tells them apart. Arguments are positional,
+in the order of the schemas at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REDUCTIONS = ("mean", "max")
 
 def sampling(op: str, sampling_ratio: Any) -> int:
     """Samples per bin and axis, -1 for as many as the box asks for."""
-    return max(_check.whole(op, "sampling_ratio", sampling_ratio), -1)
+    return max(_check.whole(op, "sampling_ratio", sampling_ratio, high=_MAX_SAMPLING_RATIO), -1)
 
 
 def placement_of(op: str, aligned: Any) -> str:
@@ -84,14 +84,31 @@ def _check_maps(
     _check.choice(op, "reduction", reduction, REDUCTIONS)
 
 
+def _pooled_channels(op: str, input: Array, height: int, width: int, placement: str) -> int:
+    channels = input.shape[1]
+    if not _position_sensitive(placement):
+        return channels
+    if channels % (height * width):
+        raise ValueError(
+            f"{op}: input must have a multiple of {height} * {width} channels, output_size's bins; "
+            f"got {tuple(input.shape)}"
+        )
+    return channels // (height * width)
+
+
 def check_grad_output(
-    op: str, xp: Namespace, grad_output: Array, input: Array, rois: Array
+    op: str, xp: Namespace, grad_output: Array, input: Array, rois: Array, placement: str = "align"
 ) -> None:
-    _check.shape(
-        op, "grad_output", f"({rois.shape[0]}, {input.shape[1]}, height, width)", grad_output,
-        len(grad_output.shape) == 4
-        and tuple(grad_output.shape[:2]) == (rois.shape[0], input.shape[1]),
-    )  # fmt: skip
+    count, channels, size = rois.shape[0], input.shape[1], tuple(grad_output.shape)
+    if _position_sensitive(placement):
+        _check.shape(
+            op, "grad_output", f"({count}, C, height, width), C * height * width = {channels}",
+            grad_output, len(size) == 4 and size[0] == count and 0 not in size[2:]
+            and size[1] * size[2] * size[3] == channels,
+        )  # fmt: skip
+    else:
+        _check.shape(op, "grad_output", f"({count}, {channels}, height, width)", grad_output,
+                     len(size) == 4 and size[:2] == (count, channels))  # fmt: skip
     _check.same_dtype(op, "grad_output", xp, grad_output, "input", input)
 
 
@@ -121,8 +138,10 @@ def _describe(xp: Namespace, inputs: Sequence[Array], rois: Array, levels: Array
 def _allocate(
     xp, inputs, rois, levels, height, width, scales, sampling_ratio, placement, reduction
 ):
-    _check_maps(_name(placement, levels), xp, inputs, rois, levels, sampling_ratio, reduction)
-    return empty_like_map(xp, (rois.shape[0], inputs[0].shape[1], height, width), inputs[0])
+    op = _name(placement, levels)
+    _check_maps(op, xp, inputs, rois, levels, sampling_ratio, reduction)
+    channels = _pooled_channels(op, inputs[0], height, width, placement)
+    return empty_like_map(xp, (rois.shape[0], channels, height, width), inputs[0])
 
 
 def _compute(
@@ -156,7 +175,7 @@ def _allocate_grad_inputs(
 ):
     op = _name(placement, levels, "_backward")
     _check_maps(op, xp, inputs, rois, levels, sampling_ratio, reduction)
-    check_grad_output(op, xp, grad_output, inputs[0], rois)
+    check_grad_output(op, xp, grad_output, inputs[0], rois, placement)
     return [empty_like_map(xp, tuple(x.shape), x) for x in inputs]
 
 
@@ -175,7 +194,7 @@ def _allocate_grad_rois(
 ):
     op = _name(placement, levels, "_backward")
     _check_maps(op, xp, inputs, rois, levels, sampling_ratio, reduction)
-    check_grad_output(op, xp, grad_output, inputs[0], rois)
+    check_grad_output(op, xp, grad_output, inputs[0], rois, placement)
     return xp.empty(tuple(rois.shape), xp.dtype(rois), rois)
 
 
@@ -201,7 +220,8 @@ def _backward(ctx, grad_output):
     args = (grad_output, maps, rois, levels, *ctx.options)
     needs_maps = any(ctx.needs_input_grad[0])
     grad_maps = call(GRAD_INPUT, *args) if needs_maps else [None] * len(maps)
-    grad_rois = call(GRAD_ROIS, *args) if ctx.needs_input_grad[1] else None
+    needs_rois = ctx.needs_input_grad[1] and _has_box_gradient(ctx.options)
+    grad_rois = call(GRAD_ROIS, *args) if needs_rois else None
     return grad_maps, grad_rois, *[None] * 7
 
 
@@ -214,7 +234,7 @@ def _save_grad_input(ctx, inputs, output):
 def _backward_grad_input(ctx, grads):
     """The gradient of the input is linear in the output's gradient, and for the mean does not
     depend on the input at all (for the maximum: almost everywhere)."""
-    _refuse_mixed(ctx.needs_input_grad[2])
+    _refuse_mixed(ctx.needs_input_grad[2], ctx.options)
     rois, levels, *maps = ctx.saved_tensors
     scales, sampling_ratio, placement, reduction = ctx.options
     if reduction == "mean":
@@ -232,26 +252,30 @@ def _save_directional(ctx, inputs, output):
 
 
 def _backward_directional(ctx, grad_output):
-    _refuse_mixed(ctx.needs_input_grad[2])
+    _refuse_mixed(ctx.needs_input_grad[2], ctx.options)
     rois, levels, *maps = ctx.saved_tensors
     grads = call(GRAD_INPUT, grad_output, maps, rois, levels, *ctx.options, "max")
     return grads, [None] * len(maps), *[None] * 7
 
 
-def _save_nothing(ctx, inputs, output):
-    pass
+def _save_grad_rois(ctx, inputs, output):
+    _grad_output, _maps, _rois, _levels, *ctx.options = inputs
 
 
 def _backward_grad_rois(ctx, grads):
-    _refuse_mixed(True)
+    _refuse_mixed(True, ctx.options)
 
 
-def _refuse_mixed(asked):
-    if asked:
+def _refuse_mixed(asked, options):
+    if asked and _has_box_gradient(options):
         raise RuntimeError(
-            "roi_align: the second derivative through boxes is not implemented; detach the boxes "
-            "(boxes.detach()) where you differentiate twice"
+            f"{_name(options[2], None)}: the second derivative through boxes is not implemented; "
+            "detach the boxes (boxes.detach()) where you differentiate twice"
         )
+
+
+def _has_box_gradient(options):
+    return options[2] != "ps_pool"
 
 
 def call(op, *args):
@@ -260,9 +284,15 @@ def call(op, *args):
     return TORCH.call(op, *args)
 
 
+def _position_sensitive(placement):
+    return placement.startswith("ps_")
+
+
 def _name(placement, levels, suffix=""):
     if placement.startswith("warp"):
         return "roi_warp" + suffix
+    if _position_sensitive(placement):
+        return placement.replace("ps_", "ps_roi_") + suffix
     return ("roi_align" if levels is None else "multiscale_roi_align") + suffix
 
 
@@ -283,7 +313,7 @@ GRAD_ROIS = Operator(
     "roi_align_grad_rois",
     "(Tensor grad_output, Tensor[] inputs, Tensor rois, Tensor? levels, "
     f"{_OPTIONS}, str reduction) -> Tensor",
-    _allocate_grad_rois, _compute_grad_rois, _save_nothing, _backward_grad_rois,
+    _allocate_grad_rois, _compute_grad_rois, _save_grad_rois, _backward_grad_rois,
 )
 # The derivative of the maximum in the direction ``values``: its second derivative needs it.
 _DIRECTIONAL = Operator(

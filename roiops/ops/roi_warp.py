@@ -8,7 +8,7 @@ from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, REDUCTIONS, as_rois, sampling
 
-_PLACEMENTS = {"paper": "warp", "mnc": "warp_mnc"}
+PLACEMENTS = {"paper": "warp", "mnc": "warp_mnc"}
 
 
 def roi_warp(
@@ -94,5 +94,5 @@ def roi_warp_backward(
 
 
 def _scale_and_placement(op: str, spatial_scale: float, convention: str) -> tuple[float, str]:
-    _check.choice(op, "convention", convention, tuple(_PLACEMENTS))
-    return _check.number(op, "spatial_scale", spatial_scale, low=0), _PLACEMENTS[convention]
+    _check.choice(op, "convention", convention, tuple(PLACEMENTS))
+    return _check.number(op, "spatial_scale", spatial_scale, low=0), PLACEMENTS[convention]

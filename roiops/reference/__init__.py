@@ -12,6 +12,8 @@ from roiops.reference.fpn_levels import fpn_levels
 from roiops.reference.matching import match_boxes
 from roiops.reference.nms import batched_nms, nms
 from roiops.reference.paste_masks import paste_masks
+from roiops.reference.ps_roi_align import ps_roi_align, ps_roi_align_backward
+from roiops.reference.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
 from roiops.reference.roi_align import (
     multiscale_roi_align,
     multiscale_roi_align_backward,
@@ -34,6 +36,10 @@ __all__ = [
     "multiscale_roi_align_backward",
     "nms",
     "paste_masks",
+    "ps_roi_align",
+    "ps_roi_align_backward",
+    "ps_roi_pool",
+    "ps_roi_pool_backward",
     "roi_align",
     "roi_align_backward",
     "roi_pool",

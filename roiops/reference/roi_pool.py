@@ -10,22 +10,28 @@ from roiops.reference.rounding import round_half_away
 
 
 def bin_cells(
-    low_end: np.floating, high_end: np.floating, spatial_scale: float, bins: int, size: int
+    low_end: np.floating,
+    high_end: np.floating,
+    spatial_scale: float,
+    bins: int,
+    size: int,
+    last_cell: bool = True,
 ) -> list[range]:
     """The cells of each bin along one axis, in the boxes' precision, as torchvision counts them.
 
-    Both ends are rounded, both end cells belong to the RoI, and a bin takes every cell that it
-    touches: neighbouring bins may share one.
+    Both ends are rounded, and a bin takes every cell that it touches: neighbouring bins may share
+    one. last_cell: those at the high end of the RoI and of the map are read too.
     """
     real = type(low_end)
     start, end = (round_half_away(real(x * real(spatial_scale))) for x in (low_end, high_end))
-    extent = max(end - start + real(1), real(1)) / real(bins)
+    extent = max(end - start + real(last_cell), real(1)) / real(bins)
+    limit = size if last_cell else size - 1
     cells = []
     for p in range(bins):
         first = np.floor(real(p) * extent) + start
         last = np.ceil(real(p + 1) * extent) + start
         if np.isfinite([first, last]).all():
-            cells.append(range(int(np.clip(first, 0, size)), int(np.clip(last, 0, size))))
+            cells.append(range(*(int(np.clip(end, 0, limit)) for end in (first, last))))
         else:
             cells.append(range(0))
     return cells

@@ -116,6 +116,50 @@ CASES: list[tuple[str, str, type[Exception], str, Call]] = [
         "'sum'",
         ops("roi_align", F, ROIS, 2, reduction="sum"),
     ),
+    # position-sensitive pooling
+    ("ps_roi_align", "input", ValueError, "(2, 3, 8, 8)", ops("ps_roi_align", F, ROIS, 2)),
+    ("ps_roi_align", "input", ValueError, "2 * 3", ops("ps_roi_align", F, ROIS, (2, 3))),
+    ("ps_roi_align", "input", TypeError, "int64", ops("ps_roi_align", F.astype(int), ROIS, 1)),
+    ("ps_roi_align", "boxes", ValueError, "(3, 4)", ops("ps_roi_align", F, BOXES, 1)),
+    ("ps_roi_align", "output_size", ValueError, "got 0", ops("ps_roi_align", F, ROIS, 0)),
+    ("ps_roi_align", "spatial_scale", ValueError, "nan", ops("ps_roi_align", F, ROIS, 1, np.nan)),
+    (
+        "ps_roi_align",
+        "sampling_ratio",
+        ValueError,
+        "4097",
+        ops("ps_roi_align", F, ROIS, 1, 1, 4097),
+    ),
+    (
+        "ps_roi_align_backward",
+        "grad_output",
+        ValueError,
+        "C * height * width = 3",
+        ops("ps_roi_align_backward", GRAD, F, ROIS),
+    ),
+    (
+        "ps_roi_align_backward",
+        "grad_output",
+        ValueError,
+        "(2, 3, 0, 1)",
+        ops("ps_roi_align_backward", GRAD[:, :, :0, :1], F, ROIS),
+    ),
+    ("ps_roi_pool", "input", ValueError, "(2, 3, 8, 8)", ops("ps_roi_pool", F, ROIS, 2)),
+    ("ps_roi_pool", "input", ValueError, "(3, 8, 8)", ops("ps_roi_pool", F[0], ROIS, 1)),
+    ("ps_roi_pool", "boxes", TypeError, "int64", ops("ps_roi_pool", F, ROIS.astype(int), 1)),
+    ("ps_roi_pool", "output_size", TypeError, "None", ops("ps_roi_pool", F, ROIS, None)),
+    ("ps_roi_pool", "spatial_scale", TypeError, "'1'", ops("ps_roi_pool", F, ROIS, 1, "1")),
+    (
+        "ps_roi_pool_backward",
+        "grad_output",
+        TypeError,
+        "float64",
+        ops("ps_roi_pool_backward", GRAD[:, :, :1, :1].astype(float), F, ROIS),
+    ),
+    *(
+        (op, "boxes[1, 0]", IndexError, "got 2", ops(op, F, with_index(2), 1))
+        for op in ("ps_roi_align", "ps_roi_pool")
+    ),
     # roi_align: kinds and dtypes
     ("roi_align", "input", TypeError, "int64", ops("roi_align", F.astype(int), ROIS, 2)),
     ("roi_align", "input", TypeError, "bool", ops("roi_align", F.astype(bool), ROIS, 2)),

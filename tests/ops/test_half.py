@@ -16,12 +16,15 @@ POOLING = {
     "roi_align max": ("roi_align", {"reduction": "max"}),
     "roi_warp": ("roi_warp", {"sampling_ratio": 2}),
     "roi_pool": ("roi_pool", {}),
+    "ps_roi_align": ("ps_roi_align", {"sampling_ratio": 2}),
+    "ps_roi_pool": ("ps_roi_pool", {}),
 }
+WITHOUT_BOX_GRADIENT = ("roi_pool", "ps_roi_pool")
 pooling = pytest.mark.parametrize("name", POOLING)
 
 
 def case(dtype: np.dtype, rng: np.random.Generator):
-    map = (3 * rng.standard_normal((2, 37, 14, 15))).astype(dtype)
+    map = (3 * rng.standard_normal((2, 45, 14, 15))).astype(dtype)
     low = rng.uniform(-4, 20, (30, 2))
     boxes = np.concatenate([low, low + rng.uniform(0, 15, (30, 2))], 1)
     rois = np.concatenate([rng.integers(0, 2, (30, 1)), boxes], 1).astype(np.float32)
@@ -46,7 +49,7 @@ def test_a_result_is_the_float32_result_rounded_once(compiled: Backend, dtype, n
         **options,
     )
     grads = compiled(f"{operator}_backward", grad, map, rois, 0.5, **options)
-    if operator == "roi_pool":
+    if operator in WITHOUT_BOX_GRADIENT:
         grads, wide_grads = (grads,), (wide_grads,)
     assert_same_bits(grads[0], wide_grads[0].astype(dtype))
     for g, w in zip(grads[1:], wide_grads[1:], strict=True):  # the boxes': float32 as they are
@@ -111,7 +114,7 @@ def test_torch_has_the_same_bits_and_dtypes(dtype, name) -> None:
     kind = np.dtype(getattr(ml_dtypes, dtype, np.float16))
     map, rois = case(kind, np.random.default_rng(0))
     tensor = torch.from_numpy(map.astype(np.float32)).to(getattr(torch, dtype)).requires_grad_()
-    boxes = torch.from_numpy(rois).requires_grad_(operator != "roi_pool")
+    boxes = torch.from_numpy(rois).requires_grad_(operator not in WITHOUT_BOX_GRADIENT)
     got = getattr(roiops, operator)(tensor, boxes, 3, 0.5, **options)
     expected = getattr(roiops, operator)(map, rois, 3, 0.5, **options)
     assert got.dtype == tensor.dtype

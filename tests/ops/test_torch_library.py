@@ -63,14 +63,45 @@ SAMPLES = {
             "aligned",
             "max",
         ),
+        *(
+            ([features(2, 12, 8, 8, grad=True)], rois(grad=True), None, 2, 3, [1.0], 2, ps, "mean")
+            for ps in ("ps_align", "ps_pool")
+        ),
     ],
     "roi_align_grad_input": lambda: [
-        (features(3, 3, 2, 2, grad=True), [features(2, 3, 8, 8)], rois(), None, [1.0], 2, "warp", r)
-        for r in ("mean", "max")
+        *(
+            (
+                features(3, 3, 2, 2, grad=True),
+                [features(2, 3, 8, 8)],
+                rois(),
+                None,
+                [1.0],
+                2,
+                "warp",
+                r,
+            )
+            for r in ("mean", "max")
+        ),
+        *(
+            (
+                features(3, 2, 2, 3, grad=True),
+                [features(2, 12, 8, 8)],
+                rois(),
+                None,
+                [1.0],
+                2,
+                ps,
+                "mean",
+            )
+            for ps in ("ps_align", "ps_pool")
+        ),
     ],
     "roi_align_grad_rois": lambda: [
-        (features(3, 3, 2, 2), [features(2, 3, 8, 8)], rois(), None, [1.0], 2, "warp", r)
-        for r in ("mean", "max")
+        *(
+            (features(3, 3, 2, 2), [features(2, 3, 8, 8)], rois(), None, [1.0], 2, "warp", r)
+            for r in ("mean", "max")
+        ),
+        (features(3, 2, 2, 3), [features(2, 12, 8, 8)], rois(), None, [1.0], 2, "ps_align", "mean"),
     ],
     "roi_align_directional": lambda: [
         (
