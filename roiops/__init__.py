@@ -1,5 +1,7 @@
 """Region operators for object detection on NumPy and torch: one compiled core."""
 
+from typing import Any as _Any
+
 from roiops import reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config
@@ -60,5 +62,34 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+# torch modules in roiops.nn, which is loaded, and torch with it, when one of them is asked for.
+_TORCH_MODULES = (
+    "MultiScaleRoIAlign",
+    "PSRoIAlign",
+    "PSRoIPool",
+    "RoIAlign",
+    "RoIPool",
+    "RoIWarp",
+)
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _TORCH_MODULES:
+        raise AttributeError(f"module 'roiops' has no attribute {name!r}")
+    try:
+        from roiops import nn
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(
+            f"roiops.{name} is a torch module: it needs torch (pip install torch)"
+        ) from error
+    return getattr(nn, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_TORCH_MODULES})
+
 
 _load_torch()

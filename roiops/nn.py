@@ -1,5 +1,284 @@
-"""Import this to have ``torch.ops.roiops`` registered whatever the import order."""
+"""The operators as torch modules, with torchvision's constructors.
 
-import torch  # noqa: F401
+Arguments are checked when a module is made. Modules have neither parameters nor buffers. Importing
+this also registers ``torch.ops.roiops``, whatever was imported first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 import roiops._torch  # noqa: F401
+from roiops import _check
+from roiops.ops._roi_align import REDUCTIONS, placement_of, sampling
+from roiops.ops.multiscale_roi_align import multiscale_roi_align
+from roiops.ops.ps_roi_align import ps_roi_align
+from roiops.ops.ps_roi_pool import ps_roi_pool
+from roiops.ops.roi_align import roi_align
+from roiops.ops.roi_pool import roi_pool
+from roiops.ops.roi_warp import PLACEMENTS, roi_warp
+
+Size = int | tuple[int, int]
+
+
+class RoIAlign(nn.Module):
+    """``roiops.roi_align`` as a module; ``aligned`` is False by default, as in torchvision.
+
+    >>> import torch, roiops
+    >>> pool = roiops.RoIAlign(7, 1 / 16, 2, aligned=True)
+    >>> pool
+    RoIAlign(output_size=7, spatial_scale=0.0625, sampling_ratio=2, aligned=True)
+    >>> pool(torch.rand(1, 256, 50, 84), [torch.tensor([[0.0, 0.0, 320.0, 160.0]])]).shape
+    torch.Size([1, 256, 7, 7])
+    """
+
+    def __init__(
+        self,
+        output_size: Size,
+        spatial_scale: float,
+        sampling_ratio: int,
+        aligned: bool = False,
+        *,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        _check_pooling(self, output_size, spatial_scale)
+        sampling("RoIAlign", sampling_ratio)
+        placement_of("RoIAlign", aligned)
+        _check.choice("RoIAlign", "reduction", reduction, REDUCTIONS)
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+        self.reduction = reduction
+
+    def forward(self, input: Tensor, rois: Tensor | list[Tensor]) -> Tensor:
+        return roi_align(
+            input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned,
+            reduction=self.reduction,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return (
+            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}"
+            + _unusual(self, reduction="mean")
+        )
+
+
+class RoIPool(nn.Module):
+    """``roiops.roi_pool`` as a module.
+
+    >>> import torch, roiops
+    >>> pool = roiops.RoIPool((7, 5), 1 / 16)
+    >>> pool(torch.rand(1, 256, 50, 84), torch.tensor([[0, 0.0, 0.0, 320.0, 160.0]])).shape
+    torch.Size([1, 256, 7, 5])
+    """
+
+    def __init__(self, output_size: Size, spatial_scale: float) -> None:
+        super().__init__()
+        _check_pooling(self, output_size, spatial_scale)
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+
+    def forward(self, input: Tensor, rois: Tensor | list[Tensor]) -> Tensor:
+        return roi_pool(input, rois, self.output_size, self.spatial_scale)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}, spatial_scale={self.spatial_scale}"
+
+
+class RoIWarp(nn.Module):
+    """``roiops.roi_warp`` as a module.
+
+    >>> import torch, roiops
+    >>> pool = roiops.RoIWarp(14, 1 / 16, convention="mnc")
+    >>> pool(torch.rand(1, 256, 50, 84), torch.tensor([[0, 0.0, 0.0, 320.0, 160.0]])).shape
+    torch.Size([1, 256, 14, 14])
+    """
+
+    def __init__(
+        self,
+        output_size: Size,
+        spatial_scale: float,
+        sampling_ratio: int = -1,
+        *,
+        reduction: str = "mean",
+        convention: str = "paper",
+    ) -> None:
+        super().__init__()
+        _check_pooling(self, output_size, spatial_scale)
+        sampling("RoIWarp", sampling_ratio)
+        _check.choice("RoIWarp", "reduction", reduction, REDUCTIONS)
+        _check.choice("RoIWarp", "convention", convention, tuple(PLACEMENTS))
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+        self.reduction = reduction
+        self.convention = convention
+
+    def forward(self, input: Tensor, rois: Tensor | list[Tensor]) -> Tensor:
+        return roi_warp(
+            input, rois, self.output_size, self.spatial_scale, self.sampling_ratio,
+            reduction=self.reduction, convention=self.convention,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return (
+            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio}"
+            + _unusual(self, reduction="mean", convention="paper")
+        )
+
+
+class PSRoIAlign(nn.Module):
+    """``roiops.ps_roi_align`` as a module.
+
+    >>> import torch, roiops
+    >>> pool = roiops.PSRoIAlign(7, 1 / 16, 2)
+    >>> pool(torch.rand(1, 21 * 49, 50, 84), torch.tensor([[0, 0.0, 0.0, 320.0, 160.0]])).shape
+    torch.Size([1, 21, 7, 7])
+    """
+
+    def __init__(self, output_size: Size, spatial_scale: float, sampling_ratio: int) -> None:
+        super().__init__()
+        _check_pooling(self, output_size, spatial_scale)
+        sampling("PSRoIAlign", sampling_ratio)
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+
+    def forward(self, input: Tensor, rois: Tensor | list[Tensor]) -> Tensor:
+        return ps_roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio)
+
+    def extra_repr(self) -> str:
+        return (
+            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio}"
+        )
+
+
+class PSRoIPool(nn.Module):
+    """``roiops.ps_roi_pool`` as a module.
+
+    >>> import torch, roiops
+    >>> pool = roiops.PSRoIPool(7, 1 / 16)
+    >>> pool(torch.rand(1, 21 * 49, 50, 84), torch.tensor([[0, 0.0, 0.0, 320.0, 160.0]])).shape
+    torch.Size([1, 21, 7, 7])
+    """
+
+    def __init__(self, output_size: Size, spatial_scale: float) -> None:
+        super().__init__()
+        _check_pooling(self, output_size, spatial_scale)
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+
+    def forward(self, input: Tensor, rois: Tensor | list[Tensor]) -> Tensor:
+        return ps_roi_pool(input, rois, self.output_size, self.spatial_scale)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}, spatial_scale={self.spatial_scale}"
+
+
+class MultiScaleRoIAlign(nn.Module):
+    """``roiops.multiscale_roi_align`` of a backbone's dict of feature maps.
+
+    Args:
+        featmap_names: keys of the maps to pool from. Their order is the dict's, finest map first.
+        output_size, sampling_ratio, canonical_scale, canonical_level: as in
+            ``multiscale_roi_align``.
+
+    The first call finds the ``scales``, as in torchvision: of each map the power of two nearest to
+    its height over that of the largest image. Later calls use the same, so that a small image, of
+    which padding is a large part, does not change them.
+
+    >>> import torch, roiops
+    >>> pool = roiops.MultiScaleRoIAlign(["p2", "p3"], 7, 2)
+    >>> pool
+    MultiScaleRoIAlign(featmap_names=['p2', 'p3'], output_size=(7, 7), sampling_ratio=2)
+    >>> maps = {"p2": torch.rand(1, 8, 64, 64), "p3": torch.rand(1, 8, 32, 32)}
+    >>> boxes = [torch.tensor([[8.0, 8.0, 40.0, 40.0], [0.0, 0.0, 200.0, 200.0]])]
+    >>> pool(maps, boxes, [(256, 256)]).shape
+    torch.Size([2, 8, 7, 7])
+    >>> pool.scales
+    [0.25, 0.125]
+    """
+
+    scales: list[float] | None
+
+    def __init__(
+        self,
+        featmap_names: list[str],
+        output_size: Size,
+        sampling_ratio: int,
+        *,
+        canonical_scale: int = 224,
+        canonical_level: int = 4,
+    ) -> None:
+        super().__init__()
+        op = "MultiScaleRoIAlign"
+        names = _check.sequence(op, "featmap_names", featmap_names, "names of maps")
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{op}: featmap_names must hold names, at least one; got {names!r}")
+        sampling(op, sampling_ratio)
+        _check.number(op, "canonical_scale", canonical_scale, low=0)
+        _check.whole(op, "canonical_level", canonical_level)
+        self.featmap_names = featmap_names
+        self.sampling_ratio = sampling_ratio
+        self.output_size = _check.size_pair(op, "output_size", output_size)
+        self.scales = None
+        self.canonical_scale = canonical_scale
+        self.canonical_level = canonical_level
+
+    def forward(
+        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
+    ) -> Tensor:
+        """Maps by name, boxes (L, 4) in pixels and (height, width) of each image that the backbone
+        got → (K, C, *output_size)."""
+        op = "MultiScaleRoIAlign"
+        if not isinstance(x, dict):
+            raise TypeError(f"{op}: x must be a dict of feature maps; got {type(x).__name__}")
+        missing = [name for name in self.featmap_names if name not in x]
+        if missing:
+            raise ValueError(f"{op}: x must hold the maps {missing}; got {list(x)}")
+        maps = [x[name] for name in x if name in self.featmap_names]
+        if self.scales is None:
+            self.scales = _inferred_scales(op, maps, image_shapes)
+        return multiscale_roi_align(
+            maps, boxes, self.output_size, self.scales, self.sampling_ratio,
+            canonical_scale=self.canonical_scale, canonical_level=self.canonical_level,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return (
+            f"featmap_names={self.featmap_names}, output_size={self.output_size}, "
+            f"sampling_ratio={self.sampling_ratio}"
+            + _unusual(self, canonical_scale=224, canonical_level=4)
+        )
+
+
+def _inferred_scales(
+    op: str, maps: Sequence[Tensor], image_shapes: Sequence[tuple[int, int]]
+) -> list[float]:
+    shapes = _check.sequence(op, "image_shapes", image_shapes, "(height, width)")
+    heights = [_check.size_pair(op, "image_shapes", shape)[0] for shape in shapes]
+    if not heights:
+        raise ValueError(f"{op}: image_shapes must have one (height, width) per image; got none")
+    for map in maps:
+        _check.shape(op, "x", "(N, C, H, W)", map, len(map.shape) == 4 and map.shape[2] > 0)
+    return [2.0 ** round(math.log2(map.shape[2] / max(heights))) for map in maps]
+
+
+def _check_pooling(module: nn.Module, output_size: Size, spatial_scale: float) -> None:
+    op = type(module).__name__
+    _check.size_pair(op, "output_size", output_size)
+    _check.number(op, "spatial_scale", spatial_scale, low=0)
+
+
+def _unusual(module: nn.Module, **defaults: object) -> str:
+    """Of the options that torchvision does not show, those that differ from their default."""
+    values = {name: getattr(module, name) for name in defaults}
+    return "".join(f", {n}={value!r}" for n, value in values.items() if value != defaults[n])

@@ -192,10 +192,12 @@ def roiops_ignores_the_detector(path: PurePosixPath, text: str) -> list[str]:
 
 
 def public_names() -> set[str]:
-    for node in ast.parse((ROOT / "roiops/__init__.py").read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return {*ast.literal_eval(node.value), "nn", "__version__"}
-    raise AssertionError("roiops/__init__.py has no __all__")
+    lists = {
+        ast.unparse(node.targets[0]): ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "roiops/__init__.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) != "__version__"
+    }
+    return {*lists["__all__"], *lists["_TORCH_MODULES"], "nn", "__version__"}
 
 
 def detector_uses_public_roiops(path: PurePosixPath, text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -34,8 +33,8 @@ def test_docstring_examples(name: str) -> None:
 def test_every_operator_has_an_example() -> None:
     without = {
         name
-        for name in roiops.__all__
-        if inspect.isfunction(function := getattr(roiops, name))
+        for name in (*roiops.__all__, *roiops._TORCH_MODULES)
+        if callable(function := getattr(roiops, name))
         and not name.endswith("_backward")  # for those without autograd
         and not any(test.examples for test in doctest.DocTestFinder().find(function))
     }
@@ -44,7 +43,7 @@ def test_every_operator_has_an_example() -> None:
 
 def test_readme_names_every_operator() -> None:
     text = (ROOT / "README.md").read_text()
-    names = set(roiops.__all__) - ABOUT_THE_MACHINE
+    names = {*roiops.__all__, *roiops._TORCH_MODULES} - ABOUT_THE_MACHINE
     assert {n for n in names if not n.endswith("_backward") and f"`{n}`" not in text} <= {
         "reference"
     }
