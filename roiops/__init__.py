@@ -5,6 +5,7 @@ from typing import Any as _Any
 from roiops import reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config
+from roiops.ops.anchors import cell_anchors, grid_anchors
 from roiops.ops.box_coding import (
     decode_boxes,
     decode_boxes_backward,
@@ -14,7 +15,6 @@ from roiops.ops.box_coding import (
 from roiops.ops.box_iou import box_iou, box_iou_backward
 from roiops.ops.clip_boxes import clip_boxes_to_image
 from roiops.ops.fpn_levels import fpn_levels
-from roiops.ops.grid_anchors import grid_anchors
 from roiops.ops.match_boxes import match_boxes
 from roiops.ops.multiscale_roi_align import (
     multiscale_roi_align,
@@ -35,6 +35,7 @@ __all__ = [
     "batched_nms",
     "box_iou",
     "box_iou_backward",
+    "cell_anchors",
     "clip_boxes_to_image",
     "decode_boxes",
     "decode_boxes_backward",
@@ -65,6 +66,7 @@ __all__ = [
 
 # torch modules in roiops.nn, which is loaded, and torch with it, when one of them is asked for.
 _TORCH_MODULES = (
+    "AnchorGenerator",
     "MultiScaleRoIAlign",
     "PSRoIAlign",
     "PSRoIPool",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 import roiops._torch  # noqa: F401
 from roiops import _check
 from roiops.ops._roi_align import REDUCTIONS, placement_of, sampling
+from roiops.ops.anchors import cell_anchors, grid_anchors
 from roiops.ops.multiscale_roi_align import multiscale_roi_align
 from roiops.ops.ps_roi_align import ps_roi_align
 from roiops.ops.ps_roi_pool import ps_roi_pool
@@ -282,3 +285,72 @@ def _unusual(module: nn.Module, **defaults: object) -> str:
     """Of the options that torchvision does not show, those that differ from their default."""
     values = {name: getattr(module, name) for name in defaults}
     return "".join(f", {n}={value!r}" for n, value in values.items() if value != defaults[n])
+
+
+class AnchorGenerator(nn.Module):
+    """Anchors of every image of a batch, in place of torchvision's class of that name.
+
+    Args:
+        sizes: of each feature map, square roots of the anchors' areas in pixels; or one number per
+            map.
+        aspect_ratios: of each feature map, height / width; or one tuple for all.
+        convention: "torchvision", "detectron2" or "detectron", as in ``roiops.grid_anchors``.
+
+    ``cell_anchors`` lists the (A, 4) float32 anchors of each map's first cell; None in the
+    convention "detectron", where they depend on the stride.
+
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> images = SimpleNamespace(tensors=torch.zeros(1, 3, 16, 32), image_sizes=[(16, 30)])
+    >>> AnchorGenerator(sizes=((32,),), aspect_ratios=((1.0,),))(images, [torch.zeros(1, 8, 1, 2)])
+    [tensor([[-16., -16.,  16.,  16.],
+            [  0., -16.,  32.,  16.]])]
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[Any] = ((128, 256, 512),),
+        aspect_ratios: Sequence[Any] = ((0.5, 1.0, 2.0),),
+        *,
+        convention: str = "torchvision",
+    ) -> None:
+        super().__init__()
+        if not any(isinstance(entry, (list, tuple)) for entry in sizes):
+            sizes = tuple((size,) for size in sizes)
+        if not any(isinstance(entry, (list, tuple)) for entry in aspect_ratios):
+            aspect_ratios = (aspect_ratios,) * len(sizes)
+        if len(sizes) != len(aspect_ratios):
+            raise ValueError(
+                "AnchorGenerator: aspect_ratios must have one entry per entry of sizes "
+                f"({len(sizes)}); got {len(aspect_ratios)}"
+            )
+        self.sizes, self.aspect_ratios, self.convention = sizes, aspect_ratios, convention
+        # Made in each convention: it checks the numbers.
+        cells = [
+            cell_anchors(*level, convention=convention, stride=1, like=torch.empty(0))
+            for level in zip(sizes, aspect_ratios, strict=True)
+        ]
+        self.cell_anchors = None if convention == "detectron" else cells
+
+    def num_anchors_per_location(self) -> list[int]:
+        return [len(s) * len(r) for s, r in zip(self.sizes, self.aspect_ratios, strict=True)]
+
+    def forward(self, image_list: Any, feature_maps: Sequence[Tensor]) -> list[Tensor]:
+        """Anchors (sum of H * W * A, 4) of each image, map by map in the order y, x, anchor.
+
+        ``image_list`` has ``tensors`` (N, C, H, W), the padded batch, and ``image_sizes``, of which
+        only the number counts. A map's stride is the batch's size // the map's. The anchors are
+        float64 for float64 maps, else float32, also where the maps are 16-bit: these cannot hold
+        the coordinates of a picture.
+        """
+        height, width = image_list.tensors.shape[-2:]
+        grids = [(feature_map.shape[-2], feature_map.shape[-1]) for feature_map in feature_maps]
+        # A map without cells has no anchors, whatever its stride.
+        strides = [(height // max(rows, 1), width // max(cols, 1)) for rows, cols in grids]
+        wide = feature_maps[0].dtype == torch.float64
+        dtype = torch.float64 if wide else torch.float32
+        like = torch.empty(0, dtype=dtype, device=feature_maps[0].device)
+        levels = grid_anchors(
+            grids, strides, self.sizes, self.aspect_ratios, convention=self.convention, like=like
+        )
+        return [torch.cat(levels) for _ in image_list.image_sizes]

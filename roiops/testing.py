@@ -268,6 +268,10 @@ def anchor_grids(rng: Rng, full: bool) -> tuple[Any, ...]:
     return shapes, [4, 8, 16, 32, 64], sizes, [(0.5, 1.0, 2.0)] * 5
 
 
+def one_cell(rng: Rng, full: bool) -> tuple[Any, ...]:
+    return (32, 64, 128, 256, 512), (0.5, 1.0, 2.0)
+
+
 BOXES = [
     Case("box_iou 1000 x 1001", "box_iou", box_pairs, decides=True),
     Case("box_iou backward", "box_iou_backward", box_pairs_backward),
@@ -289,6 +293,7 @@ BOXES = [
         decides=True,
     ),
     Case("RPN anchors", "grid_anchors", anchor_grids, decides=True),
+    Case("cell_anchors", "cell_anchors", one_cell, decides=True),
 ]
 
 

@@ -5,7 +5,7 @@ beside the papers. The other backends are tested against it: what they decide (a
 level, a match, a winning sample, a pasted pixel) must be equal, values agree to rounding.
 """
 
-from roiops.reference.anchors import grid_anchors
+from roiops.reference.anchors import cell_anchors, grid_anchors
 from roiops.reference.box_coding import decode_boxes, encode_boxes
 from roiops.reference.boxes import box_iou, clip_boxes_to_image
 from roiops.reference.fpn_levels import fpn_levels
@@ -27,6 +27,7 @@ __all__ = [
     "batched_nms",
     "box_iou",
     "clip_boxes_to_image",
+    "cell_anchors",
     "decode_boxes",
     "encode_boxes",
     "fpn_levels",

@@ -9,15 +9,33 @@ detectron     grown from (0, 0, stride-1, stride-1) ratio-major  of width, heigh
 ============  ====================================  ===========  ================  ==============
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 
 def cell_anchors(
-    sizes: Sequence[float], aspect_ratios: Sequence[float], stride: int, convention: str
+    sizes: Sequence[float],
+    aspect_ratios: Sequence[float],
+    *,
+    convention: str = "torchvision",
+    stride: float | None = None,
+    like: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Anchors (A, 4), float64, of the first grid cell."""
+    """Anchors (A, 4) of the first grid cell; "detectron" needs the stride.
+
+    like gives the dtype (float32 without it).
+    """
+    dtype = np.float32 if like is None else like.dtype
+    stride = math.nan if stride is None else stride
+    return exact_cell_anchors(sizes, aspect_ratios, stride, convention).astype(dtype)
+
+
+def exact_cell_anchors(
+    sizes: Sequence[float], aspect_ratios: Sequence[float], stride: float, convention: str
+) -> np.ndarray:
+    """The same in float64, in which they are moved to every cell of a grid."""
     size = np.asarray(sizes, np.float64)
     ratio = np.asarray(aspect_ratios, np.float64)
     if convention == "torchvision":
@@ -61,7 +79,7 @@ def grid_anchors(
         feature_sizes, strides, sizes, aspect_ratios, strict=True
     ):
         stride_y, stride_x = stride if isinstance(stride, Sequence) else (stride, stride)
-        cell = cell_anchors(level_sizes, level_ratios, stride_x, convention)
+        cell = exact_cell_anchors(level_sizes, level_ratios, stride_x, convention)
         anchors = np.empty((height, width, len(cell), 4), np.float64)
         anchors[..., 0::2] = (np.arange(width) * stride_x)[None, :, None, None] + cell[:, 0::2]
         anchors[..., 1::2] = (np.arange(height) * stride_y)[:, None, None, None] + cell[:, 1::2]

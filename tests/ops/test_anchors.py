@@ -1,4 +1,4 @@
-"""grid_anchors in the three conventions."""
+"""cell_anchors and grid_anchors in the three conventions."""
 
 import math
 
@@ -75,9 +75,36 @@ def test_order_and_places(backend: Backend, convention, data) -> None:
 
 
 def cell(backend: Backend, convention: str, stride: int, sizes: tuple, ratios: tuple) -> np.ndarray:
-    grid = ([(1, 1)], [stride], [sizes], [ratios])
-    like = np.zeros(1, np.float64)
-    return backend("grid_anchors", *grid, convention=convention, like=like)[0]
+    options = {"convention": convention, "stride": stride, "like": np.zeros(1, np.float64)}
+    return backend("cell_anchors", sizes, ratios, **options)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@given(data=st.data(), dtype=float_dtypes)
+def test_a_grid_of_one_cell_has_the_cells_anchors(backend, convention, data, dtype) -> None:
+    grid = data.draw(grids(square=convention == "detectron"))
+    options = {"convention": convention, "like": np.zeros(1, dtype)}
+    grid["feature_sizes"] = [(1, 1)] * len(grid["sizes"])
+    for level, anchors in enumerate(backend("grid_anchors", **grid, **options)):
+        shapes = grid["sizes"][level], grid["aspect_ratios"][level]
+        stride = grid["strides"][level]
+        if convention != "detectron":
+            stride = data.draw(st.sampled_from([None, 1, 7.5]))  # it does not count
+        assert_equal(backend("cell_anchors", *shapes, stride=stride, **options), anchors)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@given(data=st.data(), dtype=float_dtypes)
+def test_the_cell_is_the_references(compiled: Backend, convention, data, dtype) -> None:
+    grid = data.draw(grids(square=True))
+    options = {"convention": convention, "like": np.zeros(1, dtype), "stride": grid["strides"][0]}
+    shapes = grid["sizes"][0], grid["aspect_ratios"][0]
+    got = compiled("cell_anchors", *shapes, **options)
+    close([got], [reference.cell_anchors(*shapes, **options)])
+
+
+def test_no_anchors_in_a_cell(backend: Backend) -> None:
+    assert_equal(backend("cell_anchors", (), (1.0,)), np.zeros((0, 4), np.float32))
 
 
 def test_torchvision_cell_by_hand(backend: Backend) -> None:

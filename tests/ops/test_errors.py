@@ -43,6 +43,10 @@ def anchors(**changes: object) -> Call:
     return ops("grid_anchors", **arguments)
 
 
+def cell(*args: object, **kwargs: object) -> Call:
+    return ops("cell_anchors", *args, **kwargs)
+
+
 # (operator named in the message, argument, exception, part of the message, call)
 CASES: list[tuple[str, str, type[Exception], str, Call]] = [
     # roi_align: shapes and values
@@ -443,6 +447,20 @@ CASES: list[tuple[str, str, type[Exception], str, Call]] = [
     ),
     # masks
     ("paste_masks", "masks", ValueError, "(5, 5)", ops("paste_masks", MASKS[0], BOXES, (9, 9))),
+    ("cell_anchors", "sizes", TypeError, "got 32", cell(32, (1,))),
+    ("cell_anchors", "sizes", TypeError, "None", cell(None, (1,))),
+    ("cell_anchors", "sizes", TypeError, "'8'", cell(("8",), (1,))),
+    ("cell_anchors", "sizes", ValueError, "got 0", cell((8, 0), (1,))),
+    ("cell_anchors", "sizes", ValueError, "finite", cell((10**400,), (1,))),
+    ("cell_anchors", "aspect_ratios", ValueError, "nan", cell((8,), (np.nan,))),
+    ("cell_anchors", "aspect_ratios", TypeError, "got 1", cell((8,), 1)),
+    ("cell_anchors", "convention", ValueError, "None", cell((8,), (1,), convention=None)),
+    ("cell_anchors", "convention", ValueError, "'caffe'", cell((8,), (1,), convention="caffe")),
+    ("cell_anchors", "stride", ValueError, "None", cell((8,), (1,), convention="detectron")),
+    ("cell_anchors", "stride", ValueError, "got 0", cell((8,), (1,), stride=0)),
+    ("cell_anchors", "stride", TypeError, "(8, 8)", cell((8,), (1,), stride=(8, 8))),
+    ("cell_anchors", "like", TypeError, "int64", cell((8,), (1,), like=IDXS)),
+    ("cell_anchors", "like", TypeError, "str", cell((8,), (1,), like="float32")),
     (
         "paste_masks",
         "masks",

@@ -99,12 +99,16 @@ def test_boxes(boxes, rng, dtype) -> None:
 def test_anchors(convention) -> None:
     grid = ([(3, 4), (2, 2)], [8, 16], [(32,), (64, 128)], [(0.5, 1, 2), (1,)])
     for dtype in (torch.float32, torch.float64):
-        got = roiops.grid_anchors(*grid, convention=convention, like=torch.zeros(2, dtype=dtype))
+        cell = {"convention": convention, "stride": 8}
+        one = roiops.cell_anchors((32,), (0.5, 1), **cell, like=torch.zeros(2, dtype=dtype))
+        assert one.dtype == dtype
         like = np.zeros(2, "float32" if dtype == torch.float32 else "float64")
         expected = roiops.grid_anchors(*grid, convention=convention, like=like)
         for one, other in zip(got, expected, strict=True):
             assert one.dtype == dtype
             assert_same_bits(one.numpy(), other)
+        assert_same_bits(one.numpy(), roiops.cell_anchors((32,), (0.5, 1), **cell, like=like))
+        got = roiops.grid_anchors(*grid, convention=convention, like=torch.zeros(2, dtype=dtype))
 
 
 def test_strided_tensors() -> None:
