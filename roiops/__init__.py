@@ -15,6 +15,7 @@ from roiops.ops.box_coding import (
 from roiops.ops.box_iou import box_iou, box_iou_backward
 from roiops.ops.clip_boxes import clip_boxes_to_image
 from roiops.ops.fpn_levels import fpn_levels
+from roiops.ops.keypoints import heatmaps_to_keypoints, keypoints_to_heatmap
 from roiops.ops.match_boxes import match_boxes
 from roiops.ops.multiscale_roi_align import (
     multiscale_roi_align,
@@ -44,6 +45,8 @@ __all__ = [
     "fpn_levels",
     "get_num_threads",
     "grid_anchors",
+    "heatmaps_to_keypoints",
+    "keypoints_to_heatmap",
     "match_boxes",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",

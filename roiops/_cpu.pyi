@@ -192,3 +192,15 @@ def match_boxes(
     threads: int,
     /,
 ) -> None: ...
+def keypoints_to_heatmap(
+    cells: Described,
+    valid: Described,
+    keypoints: Described,
+    boxes: Described,
+    size: int,
+    threads: int,
+    /,
+) -> None: ...
+def heatmaps_to_keypoints(
+    keypoints: Described, heatmaps: Described, boxes: Described, threads: int, /
+) -> None: ...

@@ -326,4 +326,32 @@ MASKS = [
     ),
 ]
 
-CASES: list[Case] = [*POOLING, *SUPPRESSION, *BOXES, *MASKS]
+
+# --- keypoints ------------------------------------------------------------------------------------
+
+
+def people(rng: Rng, full: bool) -> tuple[Any, ...]:
+    """200 boxes with 17 keypoints around each, a third of them not visible."""
+    boxes = clustered_boxes(rng, 200 if full else 40, image_size(full))
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    at = low + (high - low) * rng.uniform(-0.1, 1.1, (len(boxes), 17, 2))
+    visibility = rng.integers(0, 3, (len(boxes), 17, 1))
+    return np.concatenate([at, visibility], 2).astype(np.float32), boxes, 56
+
+
+def keypoint_logits(rng: Rng, full: bool) -> tuple[Any, ...]:
+    """17 heatmaps of 56 x 56 for each of 100 boxes: a peak in noise."""
+    boxes = clustered_boxes(rng, 100 if full else 6, image_size(full))
+    at = np.arange(56, dtype=np.float32)
+    peak = rng.uniform(0, 56, (2, len(boxes), 17, 1, 1)).astype(np.float32)
+    distance = (at[:, None] - peak[0]) ** 2 + (at - peak[1]) ** 2
+    noise = rng.standard_normal((len(boxes), 17, 56, 56), np.float32)
+    return (8 * np.exp(-distance / 32) - 4 + noise).astype(np.float32), boxes
+
+
+KEYPOINTS = [
+    Case("keypoints to heatmap", "keypoints_to_heatmap", people, decides=True),
+    Case("heatmaps to keypoints", "heatmaps_to_keypoints", keypoint_logits, decides=True),
+]
+
+CASES: list[Case] = [*POOLING, *SUPPRESSION, *BOXES, *MASKS, *KEYPOINTS]

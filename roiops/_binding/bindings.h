@@ -8,6 +8,7 @@ namespace roiops::binding {
 namespace py = pybind11;
 
 void bind_boxes(py::module_& m);
+void bind_keypoints(py::module_& m);
 void bind_masks(py::module_& m);
 void bind_pooling(py::module_& m);
 void bind_suppression(py::module_& m);

@@ -22,6 +22,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("active_isa", [] { return roiops::isa_name(roiops::active_isa()); });
 
   roiops::binding::bind_boxes(m);
+  roiops::binding::bind_keypoints(m);
   roiops::binding::bind_masks(m);
   roiops::binding::bind_pooling(m);
   roiops::binding::bind_suppression(m);

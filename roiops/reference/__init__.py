@@ -9,6 +9,7 @@ from roiops.reference.anchors import cell_anchors, grid_anchors
 from roiops.reference.box_coding import decode_boxes, encode_boxes
 from roiops.reference.boxes import box_iou, clip_boxes_to_image
 from roiops.reference.fpn_levels import fpn_levels
+from roiops.reference.keypoints import heatmaps_to_keypoints, keypoints_to_heatmap
 from roiops.reference.matching import match_boxes
 from roiops.reference.nms import batched_nms, nms
 from roiops.reference.paste_masks import paste_masks
@@ -26,12 +27,14 @@ from roiops.reference.roi_warp import roi_warp, roi_warp_backward
 __all__ = [
     "batched_nms",
     "box_iou",
-    "clip_boxes_to_image",
     "cell_anchors",
+    "clip_boxes_to_image",
     "decode_boxes",
     "encode_boxes",
     "fpn_levels",
     "grid_anchors",
+    "heatmaps_to_keypoints",
+    "keypoints_to_heatmap",
     "match_boxes",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",

@@ -15,6 +15,8 @@ SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 IDXS = np.array([0, 1, 0])
 GRAD = np.zeros((2, 3, 2, 2), np.float32)
 MASKS = np.zeros((3, 5, 5), np.float32)
+KEYPOINTS = np.zeros((3, 17, 3), np.float32)
+HEATMAPS = np.zeros((3, 17, 5, 5), np.float32)
 DELTAS = np.zeros((3, 8), np.float32)
 PYRAMID = [F, np.ascontiguousarray(F[:, :, ::2, ::2])]
 SCALES = [0.5, 0.25]
@@ -45,6 +47,14 @@ def anchors(**changes: object) -> Call:
 
 def cell(*args: object, **kwargs: object) -> Call:
     return ops("cell_anchors", *args, **kwargs)
+
+
+def encode(keypoints: object = KEYPOINTS, boxes: object = BOXES, size: object = 7) -> Call:
+    return ops("keypoints_to_heatmap", keypoints, boxes, size)
+
+
+def decode(heatmaps: object = HEATMAPS, boxes: object = BOXES) -> Call:
+    return ops("heatmaps_to_keypoints", heatmaps, boxes)
 
 
 # (operator named in the message, argument, exception, part of the message, call)
@@ -433,20 +443,6 @@ CASES: list[tuple[str, str, type[Exception], str, Call]] = [
     ("grid_anchors", "feature_sizes", ValueError, "got -2", anchors(feature_sizes=[(-2, 3)])),
     ("grid_anchors", "feature_sizes", TypeError, "2.5", anchors(feature_sizes=[(2.5, 3)])),
     ("grid_anchors", "like", TypeError, "int64", anchors(like=IDXS)),
-    # levels
-    ("fpn_levels", "boxes", ValueError, "(2, 3)", ops("fpn_levels", ROIS[:, :3], 2, 5)),
-    ("fpn_levels", "boxes", TypeError, "int64", ops("fpn_levels", BOXES.astype(int), 2, 5)),
-    ("fpn_levels", "max_level", ValueError, "got 2", ops("fpn_levels", BOXES, 5, 2)),
-    ("fpn_levels", "min_level", TypeError, "2.5", ops("fpn_levels", BOXES, 2.5, 5)),
-    (
-        "fpn_levels",
-        "canonical_scale",
-        ValueError,
-        "got 0",
-        ops("fpn_levels", BOXES, 2, 5, canonical_scale=0),
-    ),
-    # masks
-    ("paste_masks", "masks", ValueError, "(5, 5)", ops("paste_masks", MASKS[0], BOXES, (9, 9))),
     ("cell_anchors", "sizes", TypeError, "got 32", cell(32, (1,))),
     ("cell_anchors", "sizes", TypeError, "None", cell(None, (1,))),
     ("cell_anchors", "sizes", TypeError, "'8'", cell(("8",), (1,))),
@@ -461,6 +457,41 @@ CASES: list[tuple[str, str, type[Exception], str, Call]] = [
     ("cell_anchors", "stride", TypeError, "(8, 8)", cell((8,), (1,), stride=(8, 8))),
     ("cell_anchors", "like", TypeError, "int64", cell((8,), (1,), like=IDXS)),
     ("cell_anchors", "like", TypeError, "str", cell((8,), (1,), like="float32")),
+    # levels
+    ("fpn_levels", "boxes", ValueError, "(2, 3)", ops("fpn_levels", ROIS[:, :3], 2, 5)),
+    ("fpn_levels", "boxes", TypeError, "int64", ops("fpn_levels", BOXES.astype(int), 2, 5)),
+    ("fpn_levels", "max_level", ValueError, "got 2", ops("fpn_levels", BOXES, 5, 2)),
+    ("fpn_levels", "min_level", TypeError, "2.5", ops("fpn_levels", BOXES, 2.5, 5)),
+    (
+        "fpn_levels",
+        "canonical_scale",
+        ValueError,
+        "got 0",
+        ops("fpn_levels", BOXES, 2, 5, canonical_scale=0),
+    ),
+    # keypoints
+    ("keypoints_to_heatmap", "keypoints", ValueError, "(17, 3)", encode(KEYPOINTS[0])),
+    ("keypoints_to_heatmap", "keypoints", ValueError, "(3, 17, 2)", encode(KEYPOINTS[..., :2])),
+    ("keypoints_to_heatmap", "keypoints", TypeError, "int64", encode(KEYPOINTS.astype(int))),
+    ("keypoints_to_heatmap", "keypoints", TypeError, "None", encode(None)),
+    ("keypoints_to_heatmap", "boxes", ValueError, "(2, 4)", encode(boxes=BOXES[:2])),
+    ("keypoints_to_heatmap", "boxes", ValueError, "(2, 5)", encode(boxes=ROIS)),
+    ("keypoints_to_heatmap", "boxes", TypeError, "float64", encode(boxes=BOXES.astype(float))),
+    ("keypoints_to_heatmap", "boxes", TypeError, "int64", encode(boxes=BOXES.astype(int))),
+    ("keypoints_to_heatmap", "size", ValueError, "got 0", encode(size=0)),
+    ("keypoints_to_heatmap", "size", ValueError, "at most", encode(size=10**30)),
+    ("keypoints_to_heatmap", "size", TypeError, "7.5", encode(size=7.5)),
+    ("keypoints_to_heatmap", "size", TypeError, "(7, 7)", encode(size=(7, 7))),
+    ("heatmaps_to_keypoints", "heatmaps", ValueError, "(17, 5, 5)", decode(HEATMAPS[0])),
+    ("heatmaps_to_keypoints", "heatmaps", ValueError, "(3, 17, 0, 5)", decode(HEATMAPS[:, :, :0])),
+    ("heatmaps_to_keypoints", "heatmaps", TypeError, "bool", decode(HEATMAPS > 0)),
+    ("heatmaps_to_keypoints", "heatmaps", TypeError, "str", decode("heatmaps")),
+    ("heatmaps_to_keypoints", "boxes", ValueError, "(2, 4)", decode(boxes=BOXES[:2])),
+    ("heatmaps_to_keypoints", "boxes", ValueError, "(2, 5)", decode(boxes=ROIS)),
+    ("heatmaps_to_keypoints", "boxes", TypeError, "float64", decode(boxes=BOXES.astype(float))),
+    ("heatmaps_to_keypoints", "boxes", TypeError, "NoneType", decode(boxes=None)),
+    # masks
+    ("paste_masks", "masks", ValueError, "(5, 5)", ops("paste_masks", MASKS[0], BOXES, (9, 9))),
     (
         "paste_masks",
         "masks",
@@ -540,6 +571,8 @@ def test_kinds_are_not_mixed() -> None:
         ops("encode_boxes", tensor(BOXES), BOXES),
         ops("match_boxes", [BOXES, tensor(BOXES)], BOXES, 0.7, 0.3),
         ops("paste_masks", MASKS, tensor(BOXES), (9, 9)),
+        encode(boxes=tensor(BOXES)),
+        decode(tensor(HEATMAPS)),
         ops("multiscale_roi_align", [F, tensor(F)], ROIS, 2, SCALES),
     ):
         with pytest.raises(TypeError, match=r"\w+: .* must be of the same kind as .*; got "):

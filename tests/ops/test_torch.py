@@ -93,6 +93,10 @@ def test_boxes(boxes, rng, dtype) -> None:
     masks = rng.random((len(boxes), 7, 7)).astype(dtype)
     both("paste_masks", masks, boxes, (12, 15))
     both("paste_masks", masks, boxes, (12, 15), threshold=None, convention="detectron2")
+    keypoints = rng.uniform(0, 12, (len(boxes), 5, 3)).astype(dtype)
+    both("keypoints_to_heatmap", keypoints, boxes, 7)
+    small = boxes % dtype(50)  # of an enormous box the map would be resized to 4096 x 4096
+    both("heatmaps_to_keypoints", masks[:, None], small)
 
 
 @pytest.mark.parametrize("convention", ["torchvision", "detectron2", "detectron"])
@@ -103,12 +107,12 @@ def test_anchors(convention) -> None:
         one = roiops.cell_anchors((32,), (0.5, 1), **cell, like=torch.zeros(2, dtype=dtype))
         assert one.dtype == dtype
         like = np.zeros(2, "float32" if dtype == torch.float32 else "float64")
+        assert_same_bits(one.numpy(), roiops.cell_anchors((32,), (0.5, 1), **cell, like=like))
+        got = roiops.grid_anchors(*grid, convention=convention, like=torch.zeros(2, dtype=dtype))
         expected = roiops.grid_anchors(*grid, convention=convention, like=like)
         for one, other in zip(got, expected, strict=True):
             assert one.dtype == dtype
             assert_same_bits(one.numpy(), other)
-        assert_same_bits(one.numpy(), roiops.cell_anchors((32,), (0.5, 1), **cell, like=like))
-        got = roiops.grid_anchors(*grid, convention=convention, like=torch.zeros(2, dtype=dtype))
 
 
 def test_strided_tensors() -> None:

@@ -141,6 +141,8 @@ SAMPLES = {
         (boxes(), 3, 2, 8.0, 16.0, [32.0, 64.0], [0.5, 1.0], convention)
         for convention in ("torchvision", "detectron2")
     ],
+    "keypoints_to_heatmap": lambda: [(4 * features(6, 5, 3, grad=True), boxes(), 7)],
+    "heatmaps_to_keypoints": lambda: [(features(6, 3, 5, 5, grad=True), boxes())],
     "match_boxes": lambda: [
         ([boxes(2)], [boxes()], 0.5, 0.3, True),
         ([boxes(2), boxes(0)], [boxes()], 0.5, 0.3, False),
@@ -219,7 +221,11 @@ def step(boxes, targets, masks):
     levels = roiops.fpn_levels(boxes, 2, 5)
     anchors = roiops.grid_anchors([(2, 3)], [8], [(32.0,)], [(1.0, 2.0)], like=boxes)
     clipped = roiops.clip_boxes_to_image(boxes, (9, 9))
-    return matched, labels, ious, pasted, deltas, levels, clipped, *anchors
+    cell = roiops.cell_anchors((32.0,), (1.0, 2.0), like=boxes)
+    keypoints = roiops.heatmaps_to_keypoints(masks[:, None], boxes)
+    cells, valid = roiops.keypoints_to_heatmap(keypoints, boxes, 7)
+    keypoints = cell, keypoints, cells, valid
+    return matched, labels, ious, pasted, deltas, levels, clipped, *anchors, *keypoints
 
 torch.manual_seed(0)
 boxes = torch.rand(9, 4) * 8 + torch.tensor([0., 0, 5, 5])
