@@ -34,7 +34,11 @@ STANDARD_HEADERS = set(
     """.split()  # noqa: SIM905
 )
 # After a fork the pool is made anew, and the cores this process may use are counted: POSIX, there.
-POSIX_HEADERS = {"cpp/parallel.cpp": {"pthread.h", "sched.h"}}
+# The fuzzer stops what takes too long.
+POSIX_HEADERS = {
+    "cpp/parallel.cpp": {"pthread.h", "sched.h"},
+    "cpp/fuzz/main.cpp": {"signal.h", "unistd.h"},
+}
 # Headers that define nothing a linker could share between instruction sets (cpp/roiops/isa.h).
 ISA_SAFE = re.compile(
     r"roiops/(config|block|isa|simd|geometry|\w+_kernels)\.h|cstdint|cmath|limits"
@@ -98,11 +102,13 @@ def core_includes_std_and_itself(path: PurePosixPath, text: str) -> list[str]:
     if not is_cpp(path, "cpp"):
         return []
     allowed = STANDARD_HEADERS | POSIX_HEADERS.get(str(path), set())
-    own = set((ROOT / "cpp" / "roiops").glob("*.h"))
+    own = {*(ROOT / "cpp" / "roiops").glob("*.h"), *(ROOT / "cpp" / "fuzz").glob("*.h")}
     return [
         f"{path} includes {name}: neither the standard library nor a header of cpp/roiops"
         for name in includes(text)
-        if name not in allowed and (ROOT / "cpp" / name).resolve() not in own
+        if name not in allowed
+        and (ROOT / "cpp" / name).resolve() not in own
+        and (ROOT / path.parent / name).resolve() not in own
     ]
 
 
