@@ -35,7 +35,8 @@ class Peer:
     agree: Callable[[Any, Any], bool]
 
 
-DIFFERENTIABLE = ("roi_align", "multiscale_roi_align", "roi_pool", "roi_warp")
+# Not ps_roi_pool: torchvision's gradient of the last row and column is another.
+DIFFERENTIABLE = ("roi_align", "multiscale_roi_align", "roi_pool", "roi_warp", "ps_roi_align")
 
 
 def ours(operator: str) -> Callable[..., Call]:
@@ -162,6 +163,8 @@ PEERS: dict[str, Peer] = {
     "roi_align": Peer("torchvision", roi_align, close),
     "multiscale_roi_align": Peer("torchvision", multiscale, close),
     "roi_pool": Peer("torchvision", roi_pool, close),
+    "ps_roi_align": Peer("torchvision", lambda *a: lambda: tv.ps_roi_align(*a), close),
+    "ps_roi_pool": Peer("torchvision", lambda *a: lambda: tv.ps_roi_pool(*a), close),
     "nms": Peer("torchvision", lambda *a: lambda: tv.nms(*a), equal),
     "batched_nms": Peer("torchvision", lambda *a: lambda: tv.batched_nms(*a), equal),
     "box_iou": Peer("torchvision", lambda *a: lambda: tv.box_iou(*a), close),

@@ -73,8 +73,10 @@ bool roi_align_case(Source& s) {
   const DType dtype = s.feature();
   std::vector<Owned> inputs;
   RoiAlignArgs args;
+  args.position_sensitive = s.chance(0.3);
+  const int64_t bins = args.position_sensitive ? std::max<int64_t>(bins_y * bins_x, 1) : 1;
   for (int64_t l = 0; l < maps; ++l) {
-    inputs.push_back(s.input(dtype, {images, channels, s.length(12), s.length(12)}));
+    inputs.push_back(s.input(dtype, {images, bins * channels, s.length(12), s.length(12)}));
     args.spatial_scales.push_back(s.scale());
   }
   args.inputs = views(inputs);
@@ -88,7 +90,8 @@ bool roi_align_case(Source& s) {
   if (s.chance(0.002)) args.sampling_ratio = s.one_of<int64_t>({4097, int64_t{1} << 60});
   args.placement =
       s.one_of({Placement::align, Placement::aligned, Placement::warp, Placement::warp_mnc});
-  args.max = s.chance(0.4);
+  if (s.chance(args.position_sensitive ? 0.5 : 0.002)) args.placement = Placement::cells;
+  args.max = s.chance(args.position_sensitive ? 0.002 : 0.4);
   Owned pooled = s.output(dtype, {count, channels, bins_y, bins_x});
   switch (s.from_to(0, 2)) {
     case 0: {
