@@ -14,6 +14,7 @@ from roiops.ops.box_coding import (
 )
 from roiops.ops.box_iou import box_iou, box_iou_backward
 from roiops.ops.clip_boxes import clip_boxes_to_image
+from roiops.ops.crop_masks import crop_masks
 from roiops.ops.fpn_levels import fpn_levels
 from roiops.ops.keypoints import heatmaps_to_keypoints, keypoints_to_heatmap
 from roiops.ops.match_boxes import match_boxes
@@ -25,6 +26,8 @@ from roiops.ops.nms import batched_nms, nms
 from roiops.ops.paste_masks import paste_masks
 from roiops.ops.ps_roi_align import ps_roi_align, ps_roi_align_backward
 from roiops.ops.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
+from roiops.ops.paste_masks_rle import paste_masks_rle
+from roiops.ops.rasterize_polygons import rasterize_polygons
 from roiops.ops.roi_align import roi_align, roi_align_backward
 from roiops.ops.roi_pool import roi_pool, roi_pool_backward
 from roiops.ops.roi_warp import roi_warp, roi_warp_backward
@@ -38,6 +41,7 @@ __all__ = [
     "box_iou_backward",
     "cell_anchors",
     "clip_boxes_to_image",
+    "crop_masks",
     "decode_boxes",
     "decode_boxes_backward",
     "encode_boxes",
@@ -56,6 +60,8 @@ __all__ = [
     "ps_roi_align_backward",
     "ps_roi_pool",
     "ps_roi_pool_backward",
+    "paste_masks_rle",
+    "rasterize_polygons",
     "reference",
     "roi_align",
     "roi_align_backward",

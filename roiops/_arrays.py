@@ -30,6 +30,10 @@ class Namespace(Protocol):
 
     def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array: ...
 
+    def from_numpy(self, x: np.ndarray, like: Array) -> Array:
+        """The same memory as an array of this library (a copy where ``like`` lies elsewhere)."""
+        ...
+
     def dtype(self, x: Array) -> str:
         """Name of the element type: "float32", "int64", "bool", ..."""
         ...
@@ -60,6 +64,9 @@ class NumPy:
     def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
         # bfloat16 has no name in NumPy itself: the caller's array brings the type.
         return np.empty(shape, like.dtype if dtype == like.dtype.name else dtype)
+
+    def from_numpy(self, x: np.ndarray, like: Array) -> Array:
+        return x
 
     def dtype(self, x: Array) -> str:
         return x.dtype.name

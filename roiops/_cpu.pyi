@@ -111,6 +111,29 @@ def paste_masks(
     threads: int,
     /,
 ) -> None: ...
+def paste_masks_rle(
+    masks: Described,
+    boxes: Described,
+    height: int,
+    width: int,
+    threshold: float,
+    padding: int,
+    convention: str,
+    threads: int,
+    /,
+) -> list[bytes]: ...
+def crop_masks(
+    cropped: Described, masks: Described, boxes: Described, aligned: bool, threads: int, /
+) -> None: ...
+def rasterize_polygons(
+    filled: Described,
+    vertices: Described,
+    polygons: Described,
+    objects: Described,
+    boxes: Described,
+    threads: int,
+    /,
+) -> None: ...
 def encode_boxes(
     deltas: Described,
     reference_boxes: Described,

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +43,9 @@ class Torch:
 
     def empty(self, shape: Sequence[int], dtype: str, like: Tensor) -> Tensor:
         return torch.empty(shape, dtype=_NAMES[dtype], device=like.device)
+
+    def from_numpy(self, x: np.ndarray, like: Tensor) -> Tensor:
+        return torch.from_numpy(x).to(like.device)
 
     def dtype(self, x: Tensor) -> str:
         return _DTYPES.get(x.dtype) or str(x.dtype).removeprefix("torch.")

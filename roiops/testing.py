@@ -315,6 +315,33 @@ def detections(rng: Rng, full: bool) -> tuple[Any, ...]:
     return blobs(rng, count, 28), clustered_boxes(rng, count, size), size
 
 
+def outlines(rng: Rng, full: bool) -> tuple[Any, ...]:
+    """The polygons of 100 objects, one or two star-shaped outlines each, and their boxes."""
+    boxes = clustered_boxes(rng, 100 if full else 20, image_size(full))
+    polygons = []
+    for box in boxes.astype(np.float64):
+        stars = []
+        for _ in range(rng.integers(1, 3)):
+            angle = np.linspace(0, 2 * np.pi, rng.integers(8, 60), endpoint=False)
+            radius = rng.uniform(0.5, 1, angle.shape) / 2
+            unit = np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None] + 0.5
+            stars.append((box[:2] + unit * (box[2:] - box[:2])).round(2).ravel())
+        polygons.append(stars)
+    return polygons, boxes, 28
+
+
+def bitmaps(rng: Rng, full: bool) -> tuple[Any, ...]:
+    """100 masks of the image's size, an ellipse each, and their boxes."""
+    height, width = image_size(full)
+    boxes = clustered_boxes(rng, 100 if full else 20, (height, width))
+    masks = np.zeros((len(boxes), height, width), bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+        y = 2 * (np.arange(height)[:, None] + 0.5 - y1) / (y2 - y1) - 1
+        x = 2 * (np.arange(width) + 0.5 - x1) / (x2 - x1) - 1
+        mask[...] = y**2 + x**2 < 1
+    return masks, boxes, 28
+
+
 MASKS = [
     Case("paste 100 masks", "paste_masks", detections, decides=True),
     Case(
@@ -324,6 +351,16 @@ MASKS = [
         {"convention": "detectron2"},
         decides=True,
     ),
+    Case("paste 100 masks as RLE", "paste_masks_rle", detections, decides=True),
+    Case("crop 100 masks", "crop_masks", bitmaps),
+    Case(
+        "crop 100 masks, detectron2",
+        "crop_masks",
+        bitmaps,
+        {"convention": "detectron2"},
+        decides=True,
+    ),
+    Case("rasterize 100 polygons", "rasterize_polygons", outlines, decides=True),
 ]
 
 

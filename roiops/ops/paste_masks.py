@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, adopt
+from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
 
-_CONVENTIONS = ("torchvision", "detectron2")
+CONVENTIONS = ("torchvision", "detectron2")
 
 
 def paste_masks(
@@ -22,7 +22,8 @@ def paste_masks(
 
     Args:
         masks: (N, M, M) probabilities, float32 or float64.
-        boxes: (N, 4) [x1, y1, x2, y2] in image pixels, float32 or float64.
+        boxes: (N, 4) [x1, y1, x2, y2] in image pixels, any floating dtype (16-bit ones are read as
+            float32).
         image_size: (height, width) of the picture.
         threshold: None returns the interpolated probabilities.
         padding: cells of zeros put around each mask first ("torchvision" only), so that it fades
@@ -56,23 +57,27 @@ def paste_masks(
     height, width = _check.size_pair(op, "image_size", image_size)
     if threshold is not None:
         threshold = _check.number(op, "threshold", threshold)
-    _check.choice(op, "convention", convention, _CONVENTIONS)
+    _check.choice(op, "convention", convention, CONVENTIONS)
     padding = _check.whole(op, "padding", padding, 0, 1000)
+    boxes = _check.promoted(xp, boxes)
     return xp.call(_PASTE_MASKS, masks, boxes, height, width, threshold, padding, convention)
 
 
 # fmt: off
-def _allocate(xp, masks, boxes, height, width, threshold, padding, convention):
-    op = "paste_masks"
+def check_masks(op: str, xp: Namespace, masks: Array, boxes: Array) -> None:
     _check.shape(op, "masks", "(N, M, M) with M > 0", masks,
                  len(masks.shape) == 3 and masks.shape[1] == masks.shape[2] and masks.shape[1] > 0)
     _check.floating(op, "masks", xp, masks)
     n = masks.shape[0]
     _check.shape(op, "boxes", f"({n}, 4), one per mask", boxes,
                  len(boxes.shape) == 2 and boxes.shape[0] == n and boxes.shape[1] == 4)
-    _check.floating(op, "boxes", xp, boxes)
+    _check.floating(op, "boxes", xp, boxes, "floating")
+
+
+def _allocate(xp, masks, boxes, height, width, threshold, padding, convention):
+    check_masks("paste_masks", xp, masks, boxes)
     dtype = xp.dtype(masks) if threshold is None else "bool"
-    return xp.empty((n, height, width), dtype, masks)
+    return xp.empty((masks.shape[0], height, width), dtype, masks)
 
 
 def _compute(xp, out, masks, boxes, height, width, threshold, padding, convention):

@@ -8,6 +8,7 @@ level, a match, a winning sample, a pasted pixel) must be equal, values agree to
 from roiops.reference.anchors import cell_anchors, grid_anchors
 from roiops.reference.box_coding import decode_boxes, encode_boxes
 from roiops.reference.boxes import box_iou, clip_boxes_to_image
+from roiops.reference.crop_masks import crop_masks
 from roiops.reference.fpn_levels import fpn_levels
 from roiops.reference.keypoints import heatmaps_to_keypoints, keypoints_to_heatmap
 from roiops.reference.matching import match_boxes
@@ -15,6 +16,8 @@ from roiops.reference.nms import batched_nms, nms
 from roiops.reference.paste_masks import paste_masks
 from roiops.reference.ps_roi_align import ps_roi_align, ps_roi_align_backward
 from roiops.reference.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
+from roiops.reference.paste_masks_rle import paste_masks_rle
+from roiops.reference.rasterize_polygons import rasterize_polygons
 from roiops.reference.roi_align import (
     multiscale_roi_align,
     multiscale_roi_align_backward,
@@ -29,6 +32,7 @@ __all__ = [
     "box_iou",
     "cell_anchors",
     "clip_boxes_to_image",
+    "crop_masks",
     "decode_boxes",
     "encode_boxes",
     "fpn_levels",
@@ -44,6 +48,8 @@ __all__ = [
     "ps_roi_align_backward",
     "ps_roi_pool",
     "ps_roi_pool_backward",
+    "paste_masks_rle",
+    "rasterize_polygons",
     "roi_align",
     "roi_align_backward",
     "roi_pool",

@@ -156,6 +156,24 @@ SAMPLES = {
         (features(6, 5, 5), boxes(), 9, 8, 0.5, 1, "torchvision"),
         (features(6, 5, 5), boxes(), 9, 8, None, 1, "detectron2"),
     ],
+    "paste_masks_rle": lambda: [
+        (features(6, 5, 5), boxes(), 9, 8, 0.5, 1, "torchvision"),
+        (features(0, 5, 5), boxes(0), 9, 8, 0.5, 0, "detectron2"),
+    ],
+    "crop_masks": lambda: [
+        (features(6, 9, 8) > 0, boxes(), 4, 5, "detectron2"),
+        (features(6, 9, 8).double(), boxes(), 4, 5, "torchvision"),
+    ],
+    "rasterize_polygons": lambda: [
+        (
+            features(7, 2).double(),
+            torch.tensor([0, 3, 7]),
+            torch.tensor([0, 1, 1, 2]),
+            boxes(3),
+            4,
+            5,
+        )
+    ],
 }
 
 
@@ -225,7 +243,8 @@ def step(boxes, targets, masks):
     keypoints = roiops.heatmaps_to_keypoints(masks[:, None], boxes)
     cells, valid = roiops.keypoints_to_heatmap(keypoints, boxes, 7)
     keypoints = cell, keypoints, cells, valid
-    return matched, labels, ious, pasted, deltas, levels, clipped, *anchors, *keypoints
+    cropped = roiops.crop_masks(pasted, boxes, 5)
+    return matched, labels, ious, pasted, deltas, levels, clipped, cropped, *anchors, *keypoints
 
 torch.manual_seed(0)
 boxes = torch.rand(9, 4) * 8 + torch.tensor([0., 0, 5, 5])
