@@ -24,9 +24,9 @@ from roiops.ops.multiscale_roi_align import (
 )
 from roiops.ops.nms import batched_nms, nms
 from roiops.ops.paste_masks import paste_masks
+from roiops.ops.paste_masks_rle import paste_masks_rle
 from roiops.ops.ps_roi_align import ps_roi_align, ps_roi_align_backward
 from roiops.ops.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
-from roiops.ops.paste_masks_rle import paste_masks_rle
 from roiops.ops.rasterize_polygons import rasterize_polygons
 from roiops.ops.roi_align import roi_align, roi_align_backward
 from roiops.ops.roi_pool import roi_pool, roi_pool_backward
@@ -56,11 +56,11 @@ __all__ = [
     "multiscale_roi_align_backward",
     "nms",
     "paste_masks",
+    "paste_masks_rle",
     "ps_roi_align",
     "ps_roi_align_backward",
     "ps_roi_pool",
     "ps_roi_pool_backward",
-    "paste_masks_rle",
     "rasterize_polygons",
     "reference",
     "roi_align",

@@ -14,9 +14,9 @@ from roiops.reference.keypoints import heatmaps_to_keypoints, keypoints_to_heatm
 from roiops.reference.matching import match_boxes
 from roiops.reference.nms import batched_nms, nms
 from roiops.reference.paste_masks import paste_masks
+from roiops.reference.paste_masks_rle import paste_masks_rle
 from roiops.reference.ps_roi_align import ps_roi_align, ps_roi_align_backward
 from roiops.reference.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
-from roiops.reference.paste_masks_rle import paste_masks_rle
 from roiops.reference.rasterize_polygons import rasterize_polygons
 from roiops.reference.roi_align import (
     multiscale_roi_align,
@@ -44,11 +44,11 @@ __all__ = [
     "multiscale_roi_align_backward",
     "nms",
     "paste_masks",
+    "paste_masks_rle",
     "ps_roi_align",
     "ps_roi_align_backward",
     "ps_roi_pool",
     "ps_roi_pool_backward",
-    "paste_masks_rle",
     "rasterize_polygons",
     "roi_align",
     "roi_align_backward",
