@@ -114,6 +114,11 @@ def roi_pool(input, boxes, size, scale=1.0):
     return lambda: tv.roi_pool(input, boxes, size, scale)
 
 
+def numpy_soft_nms(boxes, scores, **options):
+    boxes, scores = boxes.numpy(), scores.numpy()
+    return lambda: roiops.reference.soft_nms(boxes, scores, **options)
+
+
 # --- boxes ----------------------------------------------------------------------------------------
 
 
@@ -167,6 +172,7 @@ PEERS: dict[str, Peer] = {
     "ps_roi_pool": Peer("torchvision", lambda *a: lambda: tv.ps_roi_pool(*a), close),
     "nms": Peer("torchvision", lambda *a: lambda: tv.nms(*a), equal),
     "batched_nms": Peer("torchvision", lambda *a: lambda: tv.batched_nms(*a), equal),
+    "soft_nms": Peer("NumPy", numpy_soft_nms, equal),
     "box_iou": Peer("torchvision", lambda *a: lambda: tv.box_iou(*a), close),
     "clip_boxes_to_image": Peer(
         "torchvision", lambda *a: lambda: tv.clip_boxes_to_image(*a), equal

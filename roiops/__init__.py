@@ -22,7 +22,7 @@ from roiops.ops.multiscale_roi_align import (
     multiscale_roi_align,
     multiscale_roi_align_backward,
 )
-from roiops.ops.nms import batched_nms, nms
+from roiops.ops.nms import batched_nms, nms, padded_nms
 from roiops.ops.paste_masks import paste_masks
 from roiops.ops.paste_masks_rle import paste_masks_rle
 from roiops.ops.ps_roi_align import ps_roi_align, ps_roi_align_backward
@@ -31,6 +31,7 @@ from roiops.ops.rasterize_polygons import rasterize_polygons
 from roiops.ops.roi_align import roi_align, roi_align_backward
 from roiops.ops.roi_pool import roi_pool, roi_pool_backward
 from roiops.ops.roi_warp import roi_warp, roi_warp_backward
+from roiops.ops.soft_nms import soft_nms
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ __all__ = [
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
     "nms",
+    "padded_nms",
     "paste_masks",
     "paste_masks_rle",
     "ps_roi_align",
@@ -71,6 +73,7 @@ __all__ = [
     "roi_warp_backward",
     "set_num_threads",
     "show_config",
+    "soft_nms",
 ]
 
 # torch modules in roiops.nn, which is loaded, and torch with it, when one of them is asked for.

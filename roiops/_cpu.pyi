@@ -81,6 +81,30 @@ def nms(
     threads: int,
     /,
 ) -> int: ...
+def padded_nms(
+    indices: Described,
+    counts: Described,
+    boxes: Described,
+    scores: Described,
+    idxs: Described | None,
+    iou_threshold: float,
+    score_threshold: float | None,
+    threads: int,
+    /,
+) -> None: ...
+def soft_nms(
+    keep: Described,
+    new_scores: Described,
+    boxes: Described,
+    scores: Described,
+    idxs: Described | None,
+    method: str,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+    threads: int,
+    /,
+) -> int: ...
 def fpn_levels(
     levels: Described,
     boxes: Described,

@@ -209,6 +209,16 @@ def grouped_candidates(count: int, groups: int) -> Callable[[Rng, bool], tuple[A
     return arguments
 
 
+def soft_candidates(count: int) -> Callable[[Rng, bool], tuple[Any, ...]]:
+    return lambda rng, full: candidates(count)(rng, full)[:2]
+
+
+def images_of_candidates(rng: Rng, full: bool) -> tuple[Any, ...]:
+    """4 images of 1000 boxes in 80 classes."""
+    images = [grouped_candidates(1000, 80)(rng, full)[:3] for _ in range(4)]
+    return *map(np.stack, zip(*images, strict=True)), 0.5
+
+
 SUPPRESSION = [
     *(
         Case(f"nms {count}k", "nms", candidates(1000 * count), decides=True)
@@ -216,6 +226,22 @@ SUPPRESSION = [
     ),
     Case("batched_nms 5 levels", "batched_nms", grouped_candidates(5000, 5), decides=True),
     Case("batched_nms 80 classes", "batched_nms", grouped_candidates(10_000, 80), decides=True),
+    Case(
+        "padded_nms 4 images",
+        "padded_nms",
+        images_of_candidates,
+        {"max_output": 100, "score_threshold": 0.05},
+        decides=True,
+    ),
+    Case("soft_nms 1k", "soft_nms", soft_candidates(1000), decides=True),
+    Case("soft_nms 4k", "soft_nms", soft_candidates(4000), decides=True),
+    Case(
+        "soft_nms 4k gaussian",
+        "soft_nms",
+        soft_candidates(4000),
+        {"method": "gaussian"},
+        decides=True,
+    ),
 ]
 
 

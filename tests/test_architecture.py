@@ -41,7 +41,7 @@ POSIX_HEADERS = {
 }
 # Headers that define nothing a linker could share between instruction sets (cpp/roiops/isa.h).
 ISA_SAFE = re.compile(
-    r"roiops/(config|block|isa|simd|geometry|\w+_kernels)\.h|cstdint|cmath|limits"
+    r"roiops/(config|block|isa|simd|geometry|exponential|\w+_kernels)\.h|cstdint|cmath|limits"
 )
 FORBIDDEN_STEMS = {"misc", "util", "utils", "helper", "helpers", "common"}
 

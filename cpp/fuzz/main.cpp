@@ -34,14 +34,15 @@ void say_case() { std::fprintf(stderr, "case %llu\n", static_cast<unsigned long 
 
 }  // namespace
 
-// Of the sanitizers' run time; absent in a build without them.
-extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*)());
+// The sanitizers call these when they report.
+extern "C" void __asan_on_error() { say_case(); }
+extern "C" void __ubsan_on_report() { say_case(); }
+extern "C" void __tsan_on_report(void*) { say_case(); }
 
 int main(int argc, char** argv) {
   const uint64_t cases = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
   const uint64_t first = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0;
   signal(SIGALRM, too_long);
-  if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(say_case);
   roiops::fuzz::Tally tally;
   double slowest = 0;
   uint64_t slowest_case = first;

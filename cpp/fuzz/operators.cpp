@@ -14,6 +14,7 @@
 #include "roiops/paste_masks.h"
 #include "roiops/roi_align.h"
 #include "roiops/roi_pool.h"
+#include "roiops/soft_nms.h"
 #include "source.h"
 
 namespace roiops::fuzz {
@@ -174,6 +175,44 @@ bool nms_case(Source& s) {
   });
 }
 
+bool padded_nms_case(Source& s) {
+  const int64_t images = s.length(3), n = s.chance(0.01) ? s.from_to(600, 900) : s.length(30);
+  const Owned boxes = s.input(s.floating(), {images, n, 4}, [](Source& r) { return r.number(40); });
+  const Owned scores = s.input(s.floating(), {images, n});
+  const Owned idxs = s.input(DType::int64, {images, n}, [](Source& r) { return r.from_to(-1, 2); });
+  NmsArgs args{
+      boxes.view, scores.view, s.chance(0.4) ? idxs.view : Array{}, s.uniform(0, 1), false, {}, 1};
+  if (s.chance(0.5)) args.score_threshold = s.number(1);
+  Owned indices = s.output(DType::int64, {images, s.length(40)});
+  Owned counts = s.output(DType::int64, {images});
+  return twice(s, {&indices, &counts}, [&](int threads) {
+    args.threads = threads;
+    padded_nms(indices.view, counts.view, args);
+  });
+}
+
+bool soft_nms_case(Source& s) {
+  const int64_t n = s.chance(0.01) ? s.from_to(250, 700) : s.length(40);
+  const Owned boxes = s.input(s.floating(), {n, 4}, [](Source& r) { return r.number(40); });
+  const Owned scores = s.input(s.floating(), {n}, [](Source& r) { return r.number(1); });
+  const Owned idxs = s.input(DType::int64, {n}, [](Source& r) { return r.from_to(-1, 2); });
+  SoftNmsArgs args{boxes.view, scores.view, s.chance(0.4) ? idxs.view : Array{}};
+  args.method = s.one_of({Decay::linear, Decay::gaussian, Decay::hard});
+  args.iou_threshold = s.chance(0.97) ? s.uniform(0, 1) : s.number();
+  args.sigma = s.scale();
+  args.score_threshold = s.chance(0.9) ? s.uniform(0, 0.5) : s.number();
+  Owned keep = s.output(DType::int64, {n}), new_scores = s.output(args.scores.dtype, {n});
+  return twice(s, {&keep, &new_scores}, [&](int threads) {
+    args.threads = threads;
+    const int64_t kept = soft_nms(keep.view, new_scores.view, args);
+    for (int64_t i = kept; i < n; ++i) {
+      keep.view.at<int64_t>(i) = 0;
+      dispatch_float(args.scores.dtype,
+                     [&](auto zero) { new_scores.view.at<decltype(zero)>(i) = zero; });
+    }
+  });
+}
+
 bool box_iou_case(Source& s) {
   const DType dtype = s.floating();
   const int64_t n = s.length(20), m = s.length(20);
@@ -328,6 +367,8 @@ struct Operator {
 constexpr Operator kOperators[] = {
     {"roi_align", roi_align_case},
     {"roi_pool", roi_pool_case},
+    {"padded_nms", padded_nms_case},
+    {"soft_nms", soft_nms_case},
     {"nms", nms_case},
     {"box_iou", box_iou_case},
     {"box_coding", box_coding_case},

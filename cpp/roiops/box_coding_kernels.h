@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "roiops/config.h"
+#include "roiops/exponential.h"
 #include "roiops/isa.h"
 
 namespace roiops {
@@ -28,44 +29,6 @@ struct DecodeAxis {
   T one;
   T least, most;
 };
-
-// NaN stays NaN. Two steps, each of them one instruction.
-template <class T>
-ROIOPS_INLINE T clamp(T x, T least, T most) {
-  x = x < least ? least : x;
-  return x > most ? most : x;
-}
-
-ROIOPS_INLINE double exponential(double x) { return __builtin_exp(x); }
-
-// exp(x) to 1 ulp or so by plain arithmetic, which vectorises and has the same bits everywhere:
-// x = n ln 2 + r with |r| <= ln(2) / 2, and a Taylor polynomial whose first missing term,
-// r^8 / 8!, is below 6e-9.
-ROIOPS_INLINE float exponential(float x) {
-  const float bounded = clamp(x, -104.0f, 89.0f);  // 0 and infinity below
-  const float round = 12582912.0f;                 // 1.5 * 2^23: its last digit is a unit
-  const float shifted = bounded * 1.44269504088896341f + round;
-  const float n = shifted - round;
-  // ln 2 in two parts; n times the first is exact.
-  const float r = bounded - n * 0.693359375f + n * 2.12194440054690583e-4f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * (r * r) + r + 1.0f;
-  // 2^n as a product of two, so that neither overflows: n in [-150, 129] stands in the low bits.
-  int32_t bits;
-  __builtin_memcpy(&bits, &shifted, sizeof bits);
-  const int32_t whole = bits - 0x4b400000, half = whole >> 1;
-  const uint32_t first = static_cast<uint32_t>(half + 127) << 23;
-  const uint32_t second = static_cast<uint32_t>(whole - half + 127) << 23;
-  float scale1, scale2;
-  __builtin_memcpy(&scale1, &first, sizeof scale1);
-  __builtin_memcpy(&scale2, &second, sizeof scale2);
-  return p * scale1 * scale2;
-}
 
 template <class T>
 struct Span {

@@ -2,10 +2,10 @@
 //
 // A file named *.isa.cpp is compiled once per instruction set, with ROIOPS_ISA naming the namespace
 // its code lands in and ROIOPS_VECTOR_BYTES the register width; it may include only block.h,
-// config.h, geometry.h, isa.h, simd.h and its own *_kernels.h: their functions live there or have
-// internal linkage. (An inline function with external linkage, also one of the standard library,
-// could be emitted with AVX-512 code here and be picked by the linker for everybody.) Each such
-// file exports one table of functions per instruction set; `pick` takes the best one that this
+// config.h, exponential.h, geometry.h, isa.h, simd.h and *_kernels.h: their functions live there or
+// have internal linkage. (An inline function with external linkage, also one of the standard
+// library, could be emitted with AVX-512 code here and be picked by the linker for everybody.) Each
+// such file exports one table of functions per instruction set; `pick` takes the best one that this
 // machine can run.
 #pragma once
 

@@ -1,8 +1,10 @@
-// The inner loop of NMS: one candidate against a run of kept boxes.
+// The inner loops of NMS: one candidate against a run of kept boxes, or a kept box against the tree
+// of those that are left.
 #pragma once
 
 #include <cstdint>
 
+#include "roiops/box_tree_kernels.h"
 #include "roiops/isa.h"
 
 namespace roiops {
@@ -17,6 +19,8 @@ template <class T>
 struct NmsKernels {
   // Whether any kept box has an IoU greater than `threshold` with `box`.
   bool (*suppressed)(const T* box, const KeptBoxes<T>& kept, T threshold, T one);
+  // Takes box `kept` out of the tree, and all whose IoU with it is greater than `threshold`.
+  void (*suppress)(const BoxTreeView<T>& tree, int64_t kept, T threshold, T one);
 };
 
 ROIOPS_DECLARE_KERNELS(NmsKernels<float>, nms_float)

@@ -92,6 +92,7 @@ class Plan {
     if (args_.position_sensitive) {
       const BinRange& y = chunk.ranges[axes[0].ranges + bins.top];
       const BinRange& x = chunk.ranges[axes[1].ranges + bins.left];
+      if (!y.count || !x.count) return {0, 0, 0, 0};
       return {y.first, x.first, y.count, x.count};
     }
     if (axes[0].low > axes[0].high || axes[1].low > axes[1].high) return {0, 0, 0, 0};

@@ -8,6 +8,8 @@ from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
 
+_MAX_OUTPUT = 2**24  # per image: memory is taken for as many
+
 
 def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = False) -> Array:
     """Keep the boxes that overlap no better one by more than a threshold.
@@ -41,9 +43,11 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = F
     array([1, 2])
     """
     xp, boxes, scores = adopt("nms", boxes=boxes, scores=scores)
-    threshold = _threshold("nms", iou_threshold)
+    iou_threshold = threshold("nms", iou_threshold)
     boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
-    return xp.call(_NMS, boxes, scores, None, threshold, _check.flag("nms", "plus_one", plus_one))
+    return xp.call(
+        _NMS, boxes, scores, None, iou_threshold, _check.flag("nms", "plus_one", plus_one)
+    )
 
 
 def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
@@ -69,16 +73,81 @@ def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) 
     array([1, 0])
     """
     xp, boxes, scores, idxs = adopt("batched_nms", boxes=boxes, scores=scores, idxs=idxs)
-    threshold = _threshold("batched_nms", iou_threshold)
+    iou_threshold = threshold("batched_nms", iou_threshold)
     boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
-    return xp.call(_NMS, boxes, scores, idxs, threshold, False)
+    return xp.call(_NMS, boxes, scores, idxs, iou_threshold, False)
 
 
-def _threshold(op: str, iou_threshold: float) -> float:
-    threshold = _check.number(op, "iou_threshold", iou_threshold)
-    if not 0 <= threshold <= 1:
+def padded_nms(
+    boxes: Array,
+    scores: Array,
+    idxs: Array | None,
+    iou_threshold: float,
+    *,
+    max_output: int,
+    score_threshold: float | None = None,
+) -> tuple[Array, Array]:
+    """NMS of several images in one call, with outputs whose shape is known beforehand.
+
+    Each image is treated by itself, as by ``batched_nms`` (``nms`` without ``idxs``); the first
+    ``max_output`` of what it keeps are returned.
+
+    Args:
+        boxes: (B, N, 4) [x1, y1, x2, y2], continuous coordinates, any floating dtype (16-bit ones
+            are read as float32).
+        scores: (B, N) any floating dtype.
+        idxs: (B, N) int64 group of each box, or None: all boxes of an image are one group.
+        iou_threshold: in [0, 1].
+        max_output: how many to keep of an image at most, from 1 to 2^24.
+        score_threshold: only boxes with a score greater than this take part (a NaN never does),
+            compared in the scores' dtype; None: all.
+
+    Returns:
+        indices (B, max_output) int64, of each image the kept boxes by descending score, equal
+        scores by lower index, then -1; and counts (B,) int64, how many there are.
+
+    Not differentiable.
+
+    Raises:
+        ValueError: wrong shape, threshold outside [0, 1], max_output out of bounds.
+        TypeError: an array of another kind or dtype.
+
+    Source: as ``nms``; the form is that of TensorFlow's combined and padded NMS.
+
+    >>> import numpy as np, roiops
+    >>> boxes = np.array([[[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10]]] * 2, np.float32)
+    >>> scores = np.array([[0.8, 0.9, 0.3], [0.8, 0.1, 0.2]], np.float32)
+    >>> roiops.padded_nms(boxes, scores, None, 0.5, max_output=3, score_threshold=0.25)
+    (array([[ 1,  2, -1],
+           [ 0, -1, -1]]), array([2, 1]))
+    """
+    op = "padded_nms"
+    xp, boxes, scores, idxs = adopt(op, optional=("idxs",), boxes=boxes, scores=scores, idxs=idxs)
+    iou_threshold = threshold(op, iou_threshold)
+    max_output = _check.whole(op, "max_output", max_output, 1, _MAX_OUTPUT)
+    if score_threshold is not None:
+        score_threshold = _check.number(op, "score_threshold", score_threshold)
+    boxes, scores = _check.promoted(xp, boxes), _check.promoted(xp, scores)
+    return xp.call(_PADDED_NMS, boxes, scores, idxs, iou_threshold, max_output, score_threshold)
+
+
+def threshold(op: str, iou_threshold: float) -> float:
+    result = _check.number(op, "iou_threshold", iou_threshold)
+    if not 0 <= result <= 1:
         raise ValueError(f"{op}: iou_threshold must be in [0, 1]; got {iou_threshold!r}")
-    return threshold
+    return result
+
+
+def check_candidates(
+    op: str, xp: Namespace, shape: tuple[int, ...], scores: Array, idxs: Array | None
+) -> None:
+    """Raise unless scores and idxs have one entry per box, ``shape`` being that of the boxes."""
+    for name, array, check in (("scores", scores, _check.floating), ("idxs", idxs, _check.integer)):
+        if array is not None:
+            _check.shape(
+                op, name, f"{tuple(shape)}, one per box", array, tuple(array.shape) == tuple(shape)
+            )
+            check(op, name, xp, array)
 
 
 # fmt: off
@@ -86,13 +155,7 @@ def _allocate(xp: Namespace, boxes, scores, idxs, iou_threshold, plus_one):
     op = "nms" if idxs is None else "batched_nms"
     _check.boxes(op, "boxes", xp, boxes)
     n = boxes.shape[0]
-    _check.shape(op, "scores", f"({n},), one per box", scores,
-                 len(scores.shape) == 1 and scores.shape[0] == n)
-    _check.floating(op, "scores", xp, scores)
-    if idxs is not None:
-        _check.shape(op, "idxs", f"({n},), one per box", idxs,
-                     len(idxs.shape) == 1 and idxs.shape[0] == n)
-        _check.integer(op, "idxs", xp, idxs)
+    check_candidates(op, xp, (n,), scores, idxs)
     return xp.empty((n,), "int64", boxes)
 
 
@@ -116,4 +179,32 @@ _NMS = Operator(
     "nms",
     "(Tensor boxes, Tensor scores, Tensor? idxs, float iou_threshold, bool plus_one) -> Tensor",
     _allocate, _compute, fake=_fake,
+)
+
+
+def _allocate_padded(xp: Namespace, boxes, scores, idxs, iou_threshold, max_output,
+                     score_threshold):
+    op = "padded_nms"
+    _check.shape(op, "boxes", "(B, N, 4) [x1, y1, x2, y2]", boxes,
+                 len(boxes.shape) == 3 and boxes.shape[2] == 4)
+    _check.floating(op, "boxes", xp, boxes)
+    images, n, _ = boxes.shape
+    check_candidates(op, xp, (images, n), scores, idxs)
+    return xp.empty((images, max_output), "int64", boxes), xp.empty((images,), "int64", boxes)
+
+
+def _compute_padded(xp: Namespace, outputs, boxes, scores, idxs, iou_threshold, max_output,
+                    score_threshold):
+    indices, counts = outputs
+    _cpu.padded_nms(
+        xp.describe(indices), xp.describe(counts), xp.describe(boxes), xp.describe(scores),
+        None if idxs is None else xp.describe(idxs), iou_threshold, score_threshold, xp.threads(),
+    )
+
+
+_PADDED_NMS = Operator(
+    "padded_nms",
+    "(Tensor boxes, Tensor scores, Tensor? idxs, float iou_threshold, SymInt max_output,"
+    " float? score_threshold) -> (Tensor, Tensor)",
+    _allocate_padded, _compute_padded,
 )

@@ -12,7 +12,7 @@ from roiops.reference.crop_masks import crop_masks
 from roiops.reference.fpn_levels import fpn_levels
 from roiops.reference.keypoints import heatmaps_to_keypoints, keypoints_to_heatmap
 from roiops.reference.matching import match_boxes
-from roiops.reference.nms import batched_nms, nms
+from roiops.reference.nms import batched_nms, nms, padded_nms
 from roiops.reference.paste_masks import paste_masks
 from roiops.reference.paste_masks_rle import paste_masks_rle
 from roiops.reference.ps_roi_align import ps_roi_align, ps_roi_align_backward
@@ -26,6 +26,7 @@ from roiops.reference.roi_align import (
 )
 from roiops.reference.roi_pool import roi_pool, roi_pool_backward
 from roiops.reference.roi_warp import roi_warp, roi_warp_backward
+from roiops.reference.soft_nms import soft_nms
 
 __all__ = [
     "batched_nms",
@@ -43,6 +44,7 @@ __all__ = [
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
     "nms",
+    "padded_nms",
     "paste_masks",
     "paste_masks_rle",
     "ps_roi_align",
@@ -56,4 +58,5 @@ __all__ = [
     "roi_pool_backward",
     "roi_warp",
     "roi_warp_backward",
+    "soft_nms",
 ]

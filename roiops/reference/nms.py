@@ -33,6 +33,35 @@ def batched_nms(
     return greedy(boxes, scores, idxs, iou_threshold, plus_one=False)
 
 
+def padded_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    idxs: np.ndarray | None,
+    iou_threshold: float,
+    *,
+    max_output: int,
+    score_threshold: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """indices (B, max_output), padded with -1, and counts (B,), both int64, of B images.
+
+    boxes (B, N, 4), scores (B, N), idxs (B, N) or None. Of each image the first of what
+    batched_nms keeps of the boxes with a score greater than score_threshold (of all, if None).
+    """
+    indices = np.full((len(boxes), max_output), -1, np.int64)
+    counts = np.zeros(len(boxes), np.int64)
+    for b, score in enumerate(scores):
+        group = np.zeros(len(score), np.int64) if idxs is None else idxs[b]
+        taking_part = np.ones(len(score), bool)
+        if score_threshold is not None:
+            taking_part = score > compute_dtype(score).type(score_threshold)
+        members = np.flatnonzero(taking_part)
+        keep = greedy(boxes[b, members], score[members], group[members], iou_threshold, False)
+        keep = members[keep[:max_output]]
+        indices[b, : len(keep)] = keep
+        counts[b] = len(keep)
+    return indices, counts
+
+
 def greedy(
     boxes: np.ndarray,
     scores: np.ndarray,

@@ -57,6 +57,17 @@ def decode(heatmaps: object = HEATMAPS, boxes: object = BOXES) -> Call:
     return ops("heatmaps_to_keypoints", heatmaps, boxes)
 
 
+def padded(**changes: object) -> Call:
+    arguments = {
+        "boxes": BOXES[None],
+        "scores": SCORES[None],
+        "idxs": None,
+        "iou_threshold": 0.5,
+        "max_output": 2,
+    } | changes
+    return ops("padded_nms", **arguments)
+
+
 # (operator named in the message, argument, exception, part of the message, call)
 CASES: list[tuple[str, str, type[Exception], str, Call]] = [
     # roi_align: shapes and values
@@ -716,6 +727,39 @@ CASES: list[tuple[str, str, type[Exception], str, Call]] = [
         ValueError,
         "got -1",
         ops("rasterize_polygons", [[]] * 3, BOXES, (2, -1)),
+    ),
+    # padded_nms and soft_nms
+    ("padded_nms", "boxes", ValueError, "(3, 4)", padded(boxes=BOXES)),
+    ("padded_nms", "boxes", TypeError, "int64", padded(boxes=BOXES[None].astype(int))),
+    ("padded_nms", "scores", ValueError, "(3,)", padded(scores=SCORES)),
+    ("padded_nms", "idxs", ValueError, "(3,)", padded(idxs=IDXS)),
+    ("padded_nms", "idxs", TypeError, "float32", padded(idxs=SCORES[None])),
+    ("padded_nms", "iou_threshold", ValueError, "1.5", padded(iou_threshold=1.5)),
+    ("padded_nms", "max_output", ValueError, "got 0", padded(max_output=0)),
+    ("padded_nms", "max_output", ValueError, "at most", padded(max_output=10**12)),
+    ("padded_nms", "max_output", TypeError, "2.5", padded(max_output=2.5)),
+    ("padded_nms", "score_threshold", ValueError, "nan", padded(score_threshold=np.nan)),
+    ("padded_nms", "score_threshold", TypeError, "'0'", padded(score_threshold="0")),
+    ("soft_nms", "boxes", ValueError, "(2, 5)", ops("soft_nms", ROIS, SCORES[:2])),
+    ("soft_nms", "scores", ValueError, "(2,)", ops("soft_nms", BOXES, SCORES[:2])),
+    ("soft_nms", "scores", TypeError, "int64", ops("soft_nms", BOXES, IDXS)),
+    ("soft_nms", "idxs", ValueError, "(2,)", ops("soft_nms", BOXES, SCORES, idxs=IDXS[:2])),
+    ("soft_nms", "method", ValueError, "'cubic'", ops("soft_nms", BOXES, SCORES, method="cubic")),
+    ("soft_nms", "sigma", ValueError, "got 0", ops("soft_nms", BOXES, SCORES, sigma=0)),
+    ("soft_nms", "sigma", ValueError, "1e-50", ops("soft_nms", BOXES, SCORES, sigma=1e-50)),
+    (
+        "soft_nms",
+        "score_threshold",
+        ValueError,
+        "-1",
+        ops("soft_nms", BOXES, SCORES, score_threshold=-1),
+    ),
+    (
+        "soft_nms",
+        "iou_threshold",
+        ValueError,
+        "-0.1",
+        ops("soft_nms", BOXES, SCORES, iou_threshold=-0.1),
     ),
 ]
 

@@ -152,6 +152,14 @@ SAMPLES = {
         (boxes(), torch.rand(6), None, 0.5, False),
         (boxes(), torch.rand(6), torch.arange(6) % 2, 0.5, True),
     ],
+    "padded_nms": lambda: [
+        (boxes()[None], torch.rand(1, 6), None, 0.5, 4, None),
+        (torch.stack([boxes(), boxes()]), torch.rand(2, 6), torch.ones(2, 6).long(), 0.5, 9, 0.2),
+    ],
+    "soft_nms": lambda: [
+        (boxes(), torch.rand(6), None, "linear", 0.3, 0.5, 0.001),
+        (boxes(), torch.rand(6), torch.arange(6) % 2, "gaussian", 0.3, 0.5, 0.1),
+    ],
     "paste_masks": lambda: [
         (features(6, 5, 5), boxes(), 9, 8, 0.5, 1, "torchvision"),
         (features(6, 5, 5), boxes(), 9, 8, None, 1, "detectron2"),
