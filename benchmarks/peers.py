@@ -174,6 +174,18 @@ PEERS: dict[str, Peer] = {
     "batched_nms": Peer("torchvision", lambda *a: lambda: tv.batched_nms(*a), equal),
     "soft_nms": Peer("NumPy", numpy_soft_nms, equal),
     "box_iou": Peer("torchvision", lambda *a: lambda: tv.box_iou(*a), close),
+    **{
+        name: Peer("torchvision", lambda *a, name=name: lambda: getattr(tv, name)(*a), close)
+        for name in (
+            "generalized_box_iou",
+            "distance_box_iou",
+            "complete_box_iou",
+            "box_area",
+            "box_convert",
+            "remove_small_boxes",
+            "masks_to_boxes",
+        )
+    },
     "clip_boxes_to_image": Peer(
         "torchvision", lambda *a: lambda: tv.clip_boxes_to_image(*a), equal
     ),

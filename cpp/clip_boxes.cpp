@@ -11,7 +11,6 @@ namespace {
 constexpr int64_t kGrain = 8192;
 
 void check(const char* op, const char* name, const Array& a, const Array& boxes) {
-  check_floating(op, "boxes", boxes);
   check_shape(op, "boxes", boxes, {-1, 4});
   check_shape(op, name, a, {boxes.shape[0], 4});
   check_dtype(op, name, a, boxes.dtype);
@@ -50,14 +49,17 @@ void clip(const Array& clipped, const Array& boxes, ImageSize size, int threads,
 
 void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size, int threads) {
   check("clip_boxes_to_image", "clipped", clipped, boxes);
-  dispatch_float(boxes.dtype, [&](auto zero) {
+  const auto fill = [&](auto zero) {
     using T = decltype(zero);
     const std::integral_constant<int64_t, 1> one;
     if (clipped.stride[1] == 1 && boxes.stride[1] == 1)
       clip<T>(clipped, boxes, size, threads, one, one);
     else
       clip<T>(clipped, boxes, size, threads, clipped.stride[1], boxes.stride[1]);
-  });
+  };
+  if (boxes.dtype == DType::int64) return fill(int64_t{});
+  check_floating("clip_boxes_to_image", "boxes", boxes);
+  dispatch_float(boxes.dtype, fill);
 }
 
 void clip_boxes_backward(const Array& grad_boxes, const Array& grad_clipped, const Array& boxes,
@@ -65,6 +67,7 @@ void clip_boxes_backward(const Array& grad_boxes, const Array& grad_clipped, con
   const char* op = "clip_boxes_to_image_backward";
   check(op, "grad_output", grad_clipped, boxes);
   check(op, "grad_boxes", grad_boxes, boxes);
+  check_floating(op, "boxes", boxes);
   dispatch_float(boxes.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Limits<T> limits(size);

@@ -141,6 +141,10 @@ void rasterize_polygons(const Array& out, const RasterizePolygonsArgs& args) {
   const char* op = "rasterize_polygons";
   check_dtype(op, "vertices", args.vertices, DType::float64);
   check_shape(op, "vertices", args.vertices, {-1, 2});
+  for (int64_t v = 0; v < args.vertices.shape[0]; ++v)
+    if (!std::isfinite(args.vertices.at<double>(v, 0)) ||
+        !std::isfinite(args.vertices.at<double>(v, 1)))
+      throw std::invalid_argument(message(op, ": vertices must be finite; vertex ", v, " is not"));
   check_offsets(op, "polygons", args.polygons, args.vertices.shape[0]);
   check_offsets(op, "objects", args.objects, args.polygons.shape[0] - 1);
   const int64_t n = args.objects.shape[0] - 1;

@@ -6,17 +6,29 @@ from roiops import reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config
 from roiops.ops.anchors import cell_anchors, grid_anchors
+from roiops.ops.box_area import box_area
 from roiops.ops.box_coding import (
     decode_boxes,
     decode_boxes_backward,
     encode_boxes,
     encode_boxes_backward,
 )
-from roiops.ops.box_iou import box_iou, box_iou_backward
+from roiops.ops.box_convert import box_convert
+from roiops.ops.box_iou import (
+    box_iou,
+    box_iou_backward,
+    complete_box_iou,
+    complete_box_iou_backward,
+    distance_box_iou,
+    distance_box_iou_backward,
+    generalized_box_iou,
+    generalized_box_iou_backward,
+)
 from roiops.ops.clip_boxes import clip_boxes_to_image
 from roiops.ops.crop_masks import crop_masks
 from roiops.ops.fpn_levels import fpn_levels
 from roiops.ops.keypoints import heatmaps_to_keypoints, keypoints_to_heatmap
+from roiops.ops.masks_to_boxes import masks_to_boxes
 from roiops.ops.match_boxes import match_boxes
 from roiops.ops.multiscale_roi_align import (
     multiscale_roi_align,
@@ -28,6 +40,7 @@ from roiops.ops.paste_masks_rle import paste_masks_rle
 from roiops.ops.ps_roi_align import ps_roi_align, ps_roi_align_backward
 from roiops.ops.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
 from roiops.ops.rasterize_polygons import rasterize_polygons
+from roiops.ops.remove_small_boxes import remove_small_boxes
 from roiops.ops.roi_align import roi_align, roi_align_backward
 from roiops.ops.roi_pool import roi_pool, roi_pool_backward
 from roiops.ops.roi_warp import roi_warp, roi_warp_backward
@@ -38,20 +51,29 @@ __version__ = "0.1.0"
 __all__ = [
     "backends",
     "batched_nms",
+    "box_area",
+    "box_convert",
     "box_iou",
     "box_iou_backward",
     "cell_anchors",
     "clip_boxes_to_image",
+    "complete_box_iou",
+    "complete_box_iou_backward",
     "crop_masks",
     "decode_boxes",
     "decode_boxes_backward",
+    "distance_box_iou",
+    "distance_box_iou_backward",
     "encode_boxes",
     "encode_boxes_backward",
     "fpn_levels",
+    "generalized_box_iou",
+    "generalized_box_iou_backward",
     "get_num_threads",
     "grid_anchors",
     "heatmaps_to_keypoints",
     "keypoints_to_heatmap",
+    "masks_to_boxes",
     "match_boxes",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
@@ -65,6 +87,7 @@ __all__ = [
     "ps_roi_pool_backward",
     "rasterize_polygons",
     "reference",
+    "remove_small_boxes",
     "roi_align",
     "roi_align_backward",
     "roi_pool",

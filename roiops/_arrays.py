@@ -81,7 +81,7 @@ class NumPy:
         return np.full_like(x, value)
 
     def astype(self, x: Array, dtype: str) -> Array:
-        return x.astype(dtype)
+        return x.astype(dtype, copy=False)
 
     def describe(self, x: Array) -> Any:
         if x.dtype.name == "bfloat16":

@@ -14,6 +14,7 @@ from roiops._arrays import Array, Namespace
 FLOATING = ("float32", "float64")
 _MAX_SIDE = 2**31 - 1
 FEATURES = ("float16", "bfloat16", "float32", "float64")
+INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
 
 
 def shape(op: str, name: str, expected: str, x: Array, ok: bool) -> None:
@@ -37,6 +38,14 @@ def features(op: str, name: str, xp: Namespace, x: Array) -> None:
         raise TypeError(
             f"{op}: {name} must be {', '.join(FEATURES[:3])} or {FEATURES[3]}; got {xp.dtype(x)}"
         )
+
+
+def numeric(
+    op: str, name: str, xp: Namespace, x: Array, expected: str = "floating or integer"
+) -> None:
+    """Raise TypeError unless ``x`` is of a floating type or one of the signed integers or uint8."""
+    if xp.dtype(x) not in (*FEATURES, *INTEGERS):
+        raise TypeError(f"{op}: {name} must be {expected}; got {xp.dtype(x)}")
 
 
 def promoted(xp: Namespace, x: Array) -> Array:

@@ -215,18 +215,50 @@ def clip_boxes_backward(
     /,
 ) -> None: ...
 def box_iou(
-    iou: Described, boxes1: Described, boxes2: Described, plus_one: bool, threads: int, /
-) -> None: ...
-def box_iou_backward(
-    grad_boxes1: Described,
-    grad_boxes2: Described,
-    grad_iou: Described,
+    values: Described,
     boxes1: Described,
     boxes2: Described,
+    kind: str,
+    eps: float,
     plus_one: bool,
     threads: int,
     /,
 ) -> None: ...
+def box_iou_backward(
+    grad_boxes1: Described,
+    grad_boxes2: Described,
+    grad_values: Described,
+    boxes1: Described,
+    boxes2: Described,
+    kind: str,
+    eps: float,
+    plus_one: bool,
+    threads: int,
+    /,
+) -> None: ...
+def box_convert(
+    converted: Described, boxes: Described, in_fmt: str, out_fmt: str, threads: int, /
+) -> None: ...
+def box_convert_backward(
+    grad_boxes: Described,
+    grad_converted: Described,
+    boxes: Described,
+    in_fmt: str,
+    out_fmt: str,
+    threads: int,
+    /,
+) -> None: ...
+def box_area(area: Described, boxes: Described, sized: bool, threads: int, /) -> None: ...
+def box_area_backward(
+    grad_boxes: Described,
+    grad_area: Described,
+    boxes: Described,
+    sized: bool,
+    threads: int,
+    /,
+) -> None: ...
+def remove_small_boxes(keep: Described, boxes: Described, min_size: float, /) -> int: ...
+def masks_to_boxes(boxes: Described, masks: Described, threads: int, /) -> None: ...
 def match_boxes(
     matched_idxs: Described,
     labels: Described,

@@ -262,6 +262,16 @@ def many_boxes(rng: Rng, full: bool) -> np.ndarray:
     return clustered_boxes(rng, 267_000 if full else 500, image_size(full))
 
 
+def rotated_boxes(rng: Rng, full: bool) -> tuple[Any, ...]:
+    boxes = many_boxes(rng, full)
+    angle = rng.uniform(-180, 180, (len(boxes), 1)).astype(np.float32)
+    return (
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], angle], 1),
+        "cxcywhr",
+        "xyxyxyxy",
+    )
+
+
 def rpn_decoding(rng: Rng, full: bool) -> tuple[Any, ...]:
     anchors = rpn_anchors(full)
     return 0.3 * rng.standard_normal(anchors.shape, np.float32), anchors
@@ -301,6 +311,28 @@ def one_cell(rng: Rng, full: bool) -> tuple[Any, ...]:
 BOXES = [
     Case("box_iou 1000 x 1001", "box_iou", box_pairs, decides=True),
     Case("box_iou backward", "box_iou_backward", box_pairs_backward),
+    *(
+        Case(f"{kind}_box_iou 1000 x 1001", f"{kind}_box_iou", box_pairs)
+        for kind in ("generalized", "distance", "complete")
+    ),
+    *(
+        Case(f"{kind}_box_iou backward", f"{kind}_box_iou_backward", box_pairs_backward)
+        for kind in ("generalized", "distance", "complete")
+    ),
+    Case("box_area", "box_area", lambda rng, full: (many_boxes(rng, full),), decides=True),
+    Case(
+        "box_convert",
+        "box_convert",
+        lambda rng, full: (many_boxes(rng, full), "xyxy", "cxcywh"),
+        decides=True,
+    ),
+    Case("box_convert rotated", "box_convert", rotated_boxes),
+    Case(
+        "remove_small_boxes",
+        "remove_small_boxes",
+        lambda rng, full: (many_boxes(rng, full), 20.0),
+        decides=True,
+    ),
     Case("RPN matching", "match_boxes", rpn_matching, {"allow_low_quality": True}, decides=True),
     Case("RPN decoding", "decode_boxes", rpn_decoding, {"clip_to": (800, 1333)}),
     Case("RPN decoding backward", "decode_boxes_backward", with_grad(rpn_decoding)),
@@ -368,7 +400,19 @@ def bitmaps(rng: Rng, full: bool) -> tuple[Any, ...]:
     return masks, boxes, 28
 
 
+def full_masks(rng: Rng, full: bool) -> tuple[Any, ...]:
+    """100 masks of the whole picture, an ellipse in each."""
+    size, count = image_size(full), 100 if full else 20
+    y, x = np.ogrid[: size[0], : size[1]]
+    masks = np.zeros((count, *size), bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, clustered_boxes(rng, count, size), strict=True):
+        far = ((2 * x - x1 - x2) / (x2 - x1)) ** 2 + ((2 * y - y1 - y2) / (y2 - y1)) ** 2
+        mask[...] = far < 1
+    return (masks,)
+
+
 MASKS = [
+    Case("masks_to_boxes 100 masks", "masks_to_boxes", full_masks, decides=True),
     Case("paste 100 masks", "paste_masks", detections, decides=True),
     Case(
         "paste 100 masks, detectron2",

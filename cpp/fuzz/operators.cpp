@@ -4,14 +4,22 @@
 #include <stdexcept>
 
 #include "roiops/anchors.h"
+#include "roiops/box_area.h"
 #include "roiops/box_coding.h"
+#include "roiops/box_convert.h"
 #include "roiops/box_iou.h"
 #include "roiops/check.h"
 #include "roiops/clip_boxes.h"
+#include "roiops/crop_masks.h"
 #include "roiops/fpn_levels.h"
+#include "roiops/keypoints.h"
+#include "roiops/masks_to_boxes.h"
 #include "roiops/match_boxes.h"
 #include "roiops/nms.h"
 #include "roiops/paste_masks.h"
+#include "roiops/paste_masks_rle.h"
+#include "roiops/rasterize_polygons.h"
+#include "roiops/remove_small_boxes.h"
 #include "roiops/roi_align.h"
 #include "roiops/roi_pool.h"
 #include "roiops/soft_nms.h"
@@ -215,22 +223,92 @@ bool soft_nms_case(Source& s) {
 
 bool box_iou_case(Source& s) {
   const DType dtype = s.floating();
-  const int64_t n = s.length(20), m = s.length(20);
-  const Owned boxes1 = s.input(dtype, {n, 4}), boxes2 = s.input(dtype, {m, 4});
-  BoxIouArgs args{boxes1.view, boxes2.view, s.chance(0.3), 1};
+  const int64_t images = s.length(3), n = s.length(20), m = s.length(20);
+  const Owned boxes1 = s.input(dtype, {images, n, 4}), boxes2 = s.input(dtype, {images, m, 4});
+  BoxIouArgs args{boxes1.view, boxes2.view};
+  args.kind = s.one_of({IouKind::iou, IouKind::generalized, IouKind::distance, IouKind::complete});
+  args.eps = s.chance(0.9) ? 1e-7 : s.number();
+  args.plus_one = s.chance(0.3);
   if (s.chance(0.5)) {
-    Owned iou = s.output(dtype, {n, m});
-    return twice(s, {&iou}, [&](int threads) {
+    Owned values = s.output(dtype, {images, n, m});
+    return twice(s, {&values}, [&](int threads) {
       args.threads = threads;
-      box_iou(iou.view, args);
+      box_iou(values.view, args);
     });
   }
-  const Owned grad = s.input(dtype, {n, m});
-  Owned grad1 = s.output(dtype, {n, 4}), grad2 = s.output(dtype, {m, 4});
+  const Owned grad = s.input(dtype, {images, n, m});
+  Owned grad1 = s.output(dtype, {images, n, 4}), grad2 = s.output(dtype, {images, m, 4});
   return twice(s, {&grad1, &grad2}, [&](int threads) {
     args.threads = threads;
     box_iou_backward(grad1.view, grad2.view, grad.view, args);
   });
+}
+
+bool box_convert_case(Source& s) {
+  const int64_t n = s.length(20);
+  const bool rotated = s.chance(0.5);
+  const auto format = [&] {
+    return rotated ? s.one_of({BoxFormat::xywhr, BoxFormat::cxcywhr, BoxFormat::xyxyxyxy})
+                   : s.one_of({BoxFormat::xyxy, BoxFormat::xywh, BoxFormat::cxcywh});
+  };
+  const auto length = [&](BoxFormat f) {
+    return int64_t{rotated ? f == BoxFormat::xyxyxyxy ? 8 : 5 : 4};
+  };
+  BoxConvertArgs args{format(), format()};
+  if (s.chance(0.01)) args.to = BoxFormat::xyxy;
+  const DType dtype = s.one_of({DType::float32, DType::float64, DType::int64});
+  const bool centred = !rotated && args.from != args.to &&
+                       (args.from == BoxFormat::cxcywh || args.to == BoxFormat::cxcywh);
+  const DType result = dtype == DType::int64 && centred ? DType::float32 : dtype;
+  const Owned boxes = s.input(dtype, {n, length(args.from)});
+  if (s.chance(0.5)) {
+    Owned converted = s.output(result, {n, length(args.to)});
+    return twice(s, {&converted}, [&](int threads) {
+      args.threads = threads;
+      box_convert(converted.view, boxes.view, args);
+    });
+  }
+  const Owned grad = s.input(dtype, {n, length(args.to)});
+  Owned grad_boxes = s.output(dtype, {n, length(args.from)});
+  return twice(s, {&grad_boxes}, [&](int threads) {
+    args.threads = threads;
+    box_convert_backward(grad_boxes.view, grad.view, boxes.view, args);
+  });
+}
+
+bool box_area_case(Source& s) {
+  const int64_t n = s.length(20);
+  const DType dtype = s.one_of({DType::float32, DType::float64, DType::int64});
+  const Owned boxes = s.input(dtype, {n, 4}), grad = s.input(dtype, {n});
+  Owned area = s.output(dtype, {n}), grad_boxes = s.output(dtype, {n, 4});
+  const bool sized = s.chance(0.5);
+  if (s.chance(0.5))
+    return twice(s, {&area}, [&](int threads) { box_area(area.view, boxes.view, sized, threads); });
+  return twice(s, {&grad_boxes}, [&](int threads) {
+    box_area_backward(grad_boxes.view, grad.view, boxes.view, sized, threads);
+  });
+}
+
+bool remove_small_boxes_case(Source& s) {
+  const int64_t n = s.length(20);
+  const Owned boxes = s.input(s.floating(), {n, 4});
+  Owned keep = s.output(DType::int64, {n});
+  const double least = s.number();
+  return twice(s, {&keep}, [&](int) {
+    for (int64_t i = remove_small_boxes(keep.view, boxes.view, least); i < n; ++i)
+      keep.view.at<int64_t>(i) = 0;
+  });
+}
+
+bool masks_to_boxes_case(Source& s) {
+  const int64_t n = s.length(4);
+  const DType dtype = s.one_of({DType::uint8, DType::float32, DType::float64, DType::float16,
+                                DType::int16, DType::int32, DType::int64, DType::int8});
+  const int64_t width = s.chance(0.2) ? s.from_to(60, 140) : s.length(20);
+  const Owned masks = s.input(dtype, {n, s.length(20), width},
+                              [](Source& r) { return r.chance(0.05) ? r.number() : 0.0; });
+  Owned boxes = s.output(DType::float32, {n, 4});
+  return twice(s, {&boxes}, [&](int threads) { masks_to_boxes(boxes.view, masks.view, threads); });
 }
 
 bool box_coding_case(Source& s) {
@@ -359,6 +437,92 @@ bool paste_masks_case(Source& s) {
   });
 }
 
+bool paste_masks_rle_case(Source& s) {
+  const int64_t n = s.length(3), cells = s.length(6);
+  const Owned masks =
+      s.input(s.floating(), {n, cells, cells}, [](Source& r) { return r.number(1); });
+  const Owned boxes = s.input(s.floating(), {n, 4}, [](Source& r) { return r.number(20); });
+  PasteMasksArgs args{masks.view, boxes.view, {}, s.length(3), PasteConvention::torchvision, 1};
+  if (s.chance(0.99)) args.threshold = s.number(1);
+  if (s.chance(0.5)) args.convention = PasteConvention::detectron2;
+  const int64_t height = s.length(20), width = s.length(20);
+  std::vector<std::string> first;
+  return twice(s, {}, [&](int threads) {
+    args.threads = threads;
+    const std::vector<std::string> texts = paste_masks_rle(args, height, width);
+    if (!first.empty() && texts != first) throw std::logic_error("paste_masks_rle: two texts");
+    first = texts;
+  });
+}
+
+bool crop_masks_case(Source& s) {
+  const int64_t n = s.length(3);
+  const DType dtype = s.chance(0.5) ? DType::uint8 : s.feature();
+  const Owned masks = s.input(dtype, {n, s.length(15), s.length(15)},
+                              [](Source& r) { return r.chance(0.5) ? 1.0 : r.number(1); });
+  const Owned boxes = s.input(s.floating(), {n, 4}, [](Source& r) { return r.number(15); });
+  CropMasksArgs args{masks.view, boxes.view, s.chance(0.5)};
+  const DType soft = dtype == DType::float64 ? DType::float64 : DType::float32;
+  Owned out = s.output(args.aligned ? DType::uint8 : soft, {n, s.length(6), s.length(6)});
+  return twice(s, {&out}, [&](int threads) {
+    args.threads = threads;
+    crop_masks(out.view, args);
+  });
+}
+
+bool rasterize_polygons_case(Source& s) {
+  const int64_t n = s.length(3);
+  std::vector<double> objects{0}, polygons{0};
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t p = s.from_to(0, 3); p > 0; --p)
+      polygons.push_back(polygons.back() + static_cast<double>(s.from_to(0, 6)));
+    objects.push_back(static_cast<double>(polygons.size()) - 1);
+  }
+  const auto offsets = [&](const std::vector<double>& values) {
+    size_t at = 0;
+    return s.input(DType::int64, {static_cast<int64_t>(values.size())}, [&](Source& r) {
+      const double value = at < values.size() ? values[at++] : 0;
+      return r.chance(0.998) ? value : r.number();
+    });
+  };
+  const Owned vertices = s.input(DType::float64, {static_cast<int64_t>(polygons.back()), 2},
+                                 [](Source& r) { return r.number(15); });
+  const Owned starts = offsets(polygons), firsts = offsets(objects);
+  const Owned boxes = s.input(s.floating(), {n, 4}, [](Source& r) { return r.number(15); });
+  RasterizePolygonsArgs args{vertices.view, starts.view, firsts.view, boxes.view};
+  Owned out = s.output(DType::uint8, {n, s.length(20), s.length(20)});
+  return twice(s, {&out}, [&](int threads) {
+    args.threads = threads;
+    rasterize_polygons(out.view, args);
+  });
+}
+
+// --- keypoints -----------------------------------------------------------------------------------
+
+bool keypoints_to_heatmap_case(Source& s) {
+  const DType dtype = s.floating();
+  const int64_t n = s.length(4), k = s.length(4);
+  const Owned keypoints = s.input(dtype, {n, k, 3}), boxes = s.input(dtype, {n, 4});
+  Owned cells = s.output(DType::int64, {n, k}), valid = s.output(DType::int64, {n, k});
+  const int64_t size = s.chance(0.98) ? s.from_to(1, 60) : s.from_to(-2, int64_t{1} << 40);
+  return twice(s, {&cells, &valid}, [&](int threads) {
+    keypoints_to_heatmap(cells.view, valid.view, keypoints.view, boxes.view, size, threads);
+  });
+}
+
+bool heatmaps_to_keypoints_case(Source& s) {
+  const DType dtype = s.floating();
+  const int64_t n = s.length(2), k = s.length(2);
+  const Owned maps = s.input(dtype, {n, k, s.length(6), s.length(6)});
+  // Enormous boxes cost 4096 x 4096 pixels a map, each: few of them.
+  const Owned boxes = s.input(
+      dtype, {n, 4}, [](Source& r) { return r.chance(0.9995) ? r.uniform(-20, 40) : r.number(); });
+  Owned keypoints = s.output(dtype, {n, k, 3});
+  return twice(s, {&keypoints}, [&](int threads) {
+    heatmaps_to_keypoints(keypoints.view, maps.view, boxes.view, threads);
+  });
+}
+
 struct Operator {
   const char* name;
   bool (*run)(Source&);
@@ -367,6 +531,15 @@ struct Operator {
 constexpr Operator kOperators[] = {
     {"roi_align", roi_align_case},
     {"roi_pool", roi_pool_case},
+    {"paste_masks_rle", paste_masks_rle_case},
+    {"crop_masks", crop_masks_case},
+    {"rasterize_polygons", rasterize_polygons_case},
+    {"keypoints_to_heatmap", keypoints_to_heatmap_case},
+    {"heatmaps_to_keypoints", heatmaps_to_keypoints_case},
+    {"box_convert", box_convert_case},
+    {"box_area", box_area_case},
+    {"remove_small_boxes", remove_small_boxes_case},
+    {"masks_to_boxes", masks_to_boxes_case},
     {"padded_nms", padded_nms_case},
     {"soft_nms", soft_nms_case},
     {"nms", nms_case},

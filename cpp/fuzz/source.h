@@ -18,8 +18,10 @@ inline int64_t item_size(DType dtype) {
   switch (dtype) {
     case DType::float16:
     case DType::bfloat16:
+    case DType::int16:
       return 2;
     case DType::float32:
+    case DType::int32:
       return 4;
     case DType::float64:
     case DType::int64:
@@ -174,6 +176,8 @@ class Source {
         const bool fits = value >= -9e18 && value <= 9e18;
         const int64_t whole = fits ? static_cast<int64_t>(value) : 0;
         if (dtype == DType::int64) return store(whole);
+        if (dtype == DType::int32) return store(static_cast<int32_t>(whole & 0x7fffffff));
+        if (dtype == DType::int16) return store(static_cast<int16_t>(whole & 0x7fff));
         return store(static_cast<int8_t>(whole & 0x7f));
       }
     }

@@ -7,7 +7,7 @@
 
 namespace roiops {
 
-enum class DType { float16, bfloat16, float32, float64, int64, int8, uint8 };
+enum class DType { float16, bfloat16, float32, float64, int64, int8, uint8, int16, int32 };
 
 constexpr int kMaxDims = 5;
 

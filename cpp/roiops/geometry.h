@@ -145,11 +145,15 @@ ROIOPS_INLINE void pool_cells(T low, T high, T scale, bool last_cell, int64_t p,
   *end = finite ? static_cast<int32_t>(to < T(0) ? T(0) : to > limit ? limit : to) : 0;
 }
 
-// Intersection over union of two boxes x1, y1, x2, y2. `one` is 1 for the legacy convention in
-// which a box includes its last pixel, else 0. A union that is empty, overflows or is NaN (any
-// non-finite coordinate makes it so) gives 0.
+// What two boxes x1, y1, x2, y2 share and cover. `one` is 1 for the legacy convention in which a
+// box includes its last pixel, else 0.
 template <class T>
-ROIOPS_INLINE T box_iou(const T* a, const T* b, T one) {
+struct BoxOverlap {
+  T common, joined;
+};
+
+template <class T>
+ROIOPS_INLINE BoxOverlap<T> box_overlap(const T* a, const T* b, T one) {
   const T left = a[0] > b[0] ? a[0] : b[0];
   const T top = a[1] > b[1] ? a[1] : b[1];
   const T right = a[2] < b[2] ? a[2] : b[2];
@@ -158,8 +162,49 @@ ROIOPS_INLINE T box_iou(const T* a, const T* b, T one) {
   const T overlap = (width > 0 ? width : T(0)) * (height > 0 ? height : T(0));
   const T area_a = (a[2] - a[0] + one) * (a[3] - a[1] + one);
   const T area_b = (b[2] - b[0] + one) * (b[3] - b[1] + one);
-  const T joined = area_a + area_b - overlap;
-  return joined > 0 && joined <= std::numeric_limits<T>::max() ? overlap / joined : T(0);
+  return {overlap, area_a + area_b - overlap};
+}
+
+// Intersection over union. A union that is empty, overflows or is NaN (any non-finite coordinate
+// makes it so) gives 0.
+template <class T>
+ROIOPS_INLINE T iou_of(const BoxOverlap<T>& pair) {
+  return pair.joined > 0 && pair.joined <= std::numeric_limits<T>::max() ? pair.common / pair.joined
+                                                                         : T(0);
+}
+
+template <class T>
+ROIOPS_INLINE T box_iou(const T* a, const T* b, T one) {
+  return iou_of(box_overlap(a, b, one));
+}
+
+// The smallest box around two; sides are not negative.
+template <class T>
+struct BoxHull {
+  T width, height;
+};
+
+template <class T>
+ROIOPS_INLINE BoxHull<T> box_hull(const T* a, const T* b) {
+  const T width = (a[2] > b[2] ? a[2] : b[2]) - (a[0] < b[0] ? a[0] : b[0]);
+  const T height = (a[3] > b[3] ? a[3] : b[3]) - (a[1] < b[1] ? a[1] : b[1]);
+  return {width > 0 ? width : T(0), height > 0 ? height : T(0)};
+}
+
+// From the centre of b to that of a, along axis 0 (x) or 1 (y).
+template <class T>
+ROIOPS_INLINE T centre_shift(const T* a, const T* b, int axis) {
+  return (a[axis] + a[axis + 2]) / T(2) - (b[axis] + b[axis + 2]) / T(2);
+}
+
+// CIoU's v and alpha, for boxes whose atan(width / height) are `a` and `b`.
+template <class T>
+ROIOPS_INLINE T shape_difference(T a, T b) {
+  return T(0.40528473456935109) * ((a - b) * (a - b));  // 4 / pi^2
+}
+template <class T>
+ROIOPS_INLINE T shape_weight(T v, T iou, T eps) {
+  return v / (T(1) - iou + v + eps);
 }
 
 }  // namespace roiops

@@ -10,7 +10,8 @@
 // that of COCO's polygons: the boundary is drawn on a grid of 5 x 5 points per pixel, and where it
 // steps over the centre line of a pixel column, the pixels below change sides. A box whose corner
 // or side is not finite has no pixels. Vertices beyond 2^40 points are moved to there: work is
-// bounded. Offsets that do not ascend from 0 to the end throw std::invalid_argument.
+// bounded. Vertices that are not finite, and offsets that do not ascend from 0 to the end, throw
+// std::invalid_argument.
 #pragma once
 
 #include "roiops/array.h"

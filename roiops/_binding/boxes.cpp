@@ -1,4 +1,4 @@
-// Boxes: coding, clipping, overlap, matching, pyramid levels, anchors.
+// Boxes: coding, formats, area, clipping, overlap, matching, pyramid levels, anchors; from masks.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -7,11 +7,15 @@
 
 #include "bindings.h"
 #include "roiops/anchors.h"
+#include "roiops/box_area.h"
 #include "roiops/box_coding.h"
+#include "roiops/box_convert.h"
 #include "roiops/box_iou.h"
 #include "roiops/clip_boxes.h"
 #include "roiops/fpn_levels.h"
+#include "roiops/masks_to_boxes.h"
 #include "roiops/match_boxes.h"
+#include "roiops/remove_small_boxes.h"
 #include "views.h"
 
 namespace roiops::binding {
@@ -32,6 +36,22 @@ DecodeOptions decode_options(const std::array<double, 4>& weights, double scale_
           clip,
           clip ? (*clip_to)[0] : 0,
           clip ? (*clip_to)[1] : 0};
+}
+
+BoxFormat box_format(const std::string& name) {
+  if (name == "xywh") return BoxFormat::xywh;
+  if (name == "cxcywh") return BoxFormat::cxcywh;
+  if (name == "xywhr") return BoxFormat::xywhr;
+  if (name == "cxcywhr") return BoxFormat::cxcywhr;
+  if (name == "xyxyxyxy") return BoxFormat::xyxyxyxy;
+  return BoxFormat::xyxy;
+}
+
+IouKind iou_kind(const std::string& name) {
+  if (name == "generalized") return IouKind::generalized;
+  if (name == "distance") return IouKind::distance;
+  if (name == "complete") return IouKind::complete;
+  return IouKind::iou;
 }
 
 }  // namespace
@@ -93,22 +113,67 @@ void bind_boxes(py::module_& m) {
           roiops::clip_boxes_backward(out, grad, in, {height, width}, threads);
         });
 
-  m.def("box_iou", [](const py::object& iou, const py::object& boxes1, const py::object& boxes2,
-                      bool plus_one, int threads) {
-    const Array out = view(iou);
-    const roiops::BoxIouArgs args{view(boxes1), view(boxes2), plus_one, threads};
+  m.def("box_iou", [](const py::object& values, const py::object& boxes1, const py::object& boxes2,
+                      const std::string& kind, double eps, bool plus_one, int threads) {
+    const Array out = view(values);
+    const roiops::BoxIouArgs args{view(boxes1), view(boxes2), iou_kind(kind),
+                                  eps,          plus_one,     threads};
     py::gil_scoped_release release;
     roiops::box_iou(out, args);
   });
 
-  m.def("box_iou_backward",
-        [](const py::object& grad_boxes1, const py::object& grad_boxes2, const py::object& grad_iou,
-           const py::object& boxes1, const py::object& boxes2, bool plus_one, int threads) {
-          const Array grad1 = view(grad_boxes1), grad2 = view(grad_boxes2), grad = view(grad_iou);
-          const roiops::BoxIouArgs args{view(boxes1), view(boxes2), plus_one, threads};
+  m.def("box_iou_backward", [](const py::object& grad_boxes1, const py::object& grad_boxes2,
+                               const py::object& grad_values, const py::object& boxes1,
+                               const py::object& boxes2, const std::string& kind, double eps,
+                               bool plus_one, int threads) {
+    const Array grad1 = view(grad_boxes1), grad2 = view(grad_boxes2), grad = view(grad_values);
+    const roiops::BoxIouArgs args{view(boxes1), view(boxes2), iou_kind(kind),
+                                  eps,          plus_one,     threads};
+    py::gil_scoped_release release;
+    roiops::box_iou_backward(grad1, grad2, grad, args);
+  });
+
+  m.def("box_convert", [](const py::object& converted, const py::object& boxes,
+                          const std::string& in_fmt, const std::string& out_fmt, int threads) {
+    const Array out = view(converted), in = view(boxes);
+    const roiops::BoxConvertArgs args{box_format(in_fmt), box_format(out_fmt), threads};
+    py::gil_scoped_release release;
+    roiops::box_convert(out, in, args);
+  });
+
+  m.def("box_convert_backward",
+        [](const py::object& grad_boxes, const py::object& grad_converted, const py::object& boxes,
+           const std::string& in_fmt, const std::string& out_fmt, int threads) {
+          const Array out = view(grad_boxes), grad = view(grad_converted), in = view(boxes);
+          const roiops::BoxConvertArgs args{box_format(in_fmt), box_format(out_fmt), threads};
           py::gil_scoped_release release;
-          roiops::box_iou_backward(grad1, grad2, grad, args);
+          roiops::box_convert_backward(out, grad, in, args);
         });
+
+  m.def("box_area", [](const py::object& area, const py::object& boxes, bool sized, int threads) {
+    const Array out = view(area), in = view(boxes);
+    py::gil_scoped_release release;
+    roiops::box_area(out, in, sized, threads);
+  });
+
+  m.def("box_area_backward", [](const py::object& grad_boxes, const py::object& grad_area,
+                                const py::object& boxes, bool sized, int threads) {
+    const Array out = view(grad_boxes), grad = view(grad_area), in = view(boxes);
+    py::gil_scoped_release release;
+    roiops::box_area_backward(out, grad, in, sized, threads);
+  });
+
+  m.def("remove_small_boxes", [](const py::object& keep, const py::object& boxes, double min_size) {
+    const Array out = view(keep), in = view(boxes);
+    py::gil_scoped_release release;
+    return roiops::remove_small_boxes(out, in, min_size);
+  });
+
+  m.def("masks_to_boxes", [](const py::object& boxes, const py::object& masks, int threads) {
+    const Array out = view(boxes), in = view(masks);
+    py::gil_scoped_release release;
+    roiops::masks_to_boxes(out, in, threads);
+  });
 
   m.def("match_boxes",
         [](const py::object& matched_idxs, const py::object& labels, const py::object& ious,

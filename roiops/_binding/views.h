@@ -28,6 +28,8 @@ inline DType dtype_from_numpy(const py::dtype& dtype) {
       break;
     case 'i':
       if (dtype.itemsize() == 8) return DType::int64;
+      if (dtype.itemsize() == 4) return DType::int32;
+      if (dtype.itemsize() == 2) return DType::int16;
       if (dtype.itemsize() == 1) return DType::int8;
       break;
     case 'u':
@@ -44,6 +46,8 @@ inline DType dtype_from_name(const std::string& name) {
   if (name == "float32") return DType::float32;
   if (name == "float64") return DType::float64;
   if (name == "int64") return DType::int64;
+  if (name == "int32") return DType::int32;
+  if (name == "int16") return DType::int16;
   if (name == "int8") return DType::int8;
   if (name == "uint8" || name == "bool") return DType::uint8;
   throw TypeError("unsupported dtype " + name);

@@ -27,16 +27,16 @@ def encode_boxes(
     starred values being the reference box's; dy and dh alike.
 
     Args:
-        reference_boxes: (N, 4) or (B, N, 4) [x1, y1, x2, y2], the boxes to be reached; float32 or
-            float64.
-        proposals: the boxes to start from, of the same shape and dtype. Both should have positive
-            width and height: others give infinities or NaN, as the formula says.
+        reference_boxes: (N, 4) or (B, N, 4) [x1, y1, x2, y2], the boxes to be reached; any
+            floating dtype (16-bit ones are read as float32).
+        proposals: the boxes to start from, of the same shape and (so read) dtype. Both should have
+            positive width and height: others give infinities or NaN, as the formula says.
         weights: of dx, dy, dw, dh, greater than 0; (1, 1, 1, 1) for a region proposal network,
             (10, 10, 5, 5) for a box head.
         plus_one: the legacy convention, width = x2 - x1 + 1.
 
     Returns:
-        Deltas (dx, dy, dw, dh), of the inputs' shape and dtype.
+        Deltas (dx, dy, dw, dh), of the inputs' shape, float32 or float64.
 
     Differentiable in ``reference_boxes`` and ``proposals``.
 
@@ -56,8 +56,8 @@ def encode_boxes(
     xp, reference_boxes, proposals = adopt(op, reference_boxes=reference_boxes, proposals=proposals)
     return xp.call(
         _ENCODE,
-        reference_boxes,
-        proposals,
+        _check.promoted(xp, reference_boxes),
+        _check.promoted(xp, proposals),
         _weights(op, weights),
         _check.flag(op, "plus_one", plus_one),
     )
@@ -104,10 +104,10 @@ def decode_boxes(
     """The boxes that ``deltas`` lead to from ``boxes``, optionally clipped to the image.
 
     Args:
-        deltas: (N, 4 K) or (B, N, 4 K), float32 or float64: (dx, dy, dw, dh) for each of K
-            classes.
+        deltas: (N, 4 K) or (B, N, 4 K): (dx, dy, dw, dh) for each of K classes; any floating
+            dtype (16-bit ones are read as float32).
         boxes: (N, 4) [x1, y1, x2, y2], or (B, N, 4); with batched deltas, (N, 4) is shared by the
-            images. Of the deltas' dtype.
+            images. Of the (so read) deltas' dtype.
         weights: of dx, dy, dw, dh, greater than 0; as in ``encode_boxes``.
         scale_clamp: upper limit of dw and dh (after division by their weights), so that the
             exponential stays in bounds; there is no lower limit.
@@ -115,7 +115,7 @@ def decode_boxes(
         plus_one: the legacy convention, width = x2 - x1 + 1 and x2 = centre + width / 2 - 1.
 
     Returns:
-        Boxes of the deltas' shape and dtype, contiguous.
+        Boxes of the deltas' shape, float32 or float64, contiguous.
 
     Differentiable in ``deltas`` and ``boxes``; no gradient passes where a size or a coordinate is
     clamped.
@@ -138,7 +138,7 @@ def decode_boxes(
     op = "decode_boxes"
     xp, deltas, boxes = adopt(op, deltas=deltas, boxes=boxes)
     options = _decode_options(op, weights, scale_clamp, clip_to, plus_one)
-    return xp.call(_DECODE, deltas, boxes, *options)
+    return xp.call(_DECODE, _check.promoted(xp, deltas), _check.promoted(xp, boxes), *options)
 
 
 def decode_boxes_backward(

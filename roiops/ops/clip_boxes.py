@@ -15,7 +15,7 @@ def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
     The far edge is ``width``, not ``width - 1``: coordinates are continuous.
 
     Args:
-        boxes: (..., 4) [x1, y1, x2, y2] pixels, float32 or float64, any leading dimensions.
+        boxes: (..., 4) [x1, y1, x2, y2] pixels, floating or integer, any leading dimensions.
         size: (height, width) of the image, each at least 1.
 
     Returns:
@@ -36,7 +36,11 @@ def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
     """
     op = "clip_boxes_to_image"
     xp, boxes = adopt(op, boxes=boxes)
-    return xp.call(_CLIP, boxes, *image_size(op, "size", size))
+    height, width = image_size(op, "size", size)
+    _check.numeric(op, "boxes", xp, boxes)
+    dtype = xp.dtype(boxes)
+    wide = xp.astype(boxes, "int64") if dtype in _check.INTEGERS else _check.promoted(xp, boxes)
+    return xp.astype(xp.call(_CLIP, wide, height, width), dtype)
 
 
 def image_size(op: str, name: str, value: Any) -> tuple[int, int]:
@@ -52,7 +56,6 @@ def image_size(op: str, name: str, value: Any) -> tuple[int, int]:
 def _allocate(xp, boxes, height, width):
     _check.shape("clip_boxes_to_image", "boxes", "(..., 4) [x1, y1, x2, y2]", boxes,
                  len(boxes.shape) > 0 and boxes.shape[-1] == 4)
-    _check.floating("clip_boxes_to_image", "boxes", xp, boxes)
     return xp.empty(tuple(boxes.shape), xp.dtype(boxes), boxes)
 
 

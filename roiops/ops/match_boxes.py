@@ -23,8 +23,8 @@ def match_boxes(
     Overlap, argmax and labels are found in one pass: the (targets x boxes) matrix is never stored.
 
     Args:
-        targets: (G, 4) [x1, y1, x2, y2], float32 or float64; or a list of B such arrays, one per
-            image.
+        targets: (G, 4) [x1, y1, x2, y2], any floating dtype (16-bit ones are read as float32); or a
+            list of B such arrays, one per image.
         boxes: (N, 4) anchors or proposals of the targets' dtype; with a list of targets, one
             array that the images share, or a list of B arrays.
         high: a box whose greatest IoU is at least this is positive.
@@ -35,7 +35,7 @@ def match_boxes(
     Returns:
         ``matched_idxs`` (N,) int64, the target of greatest IoU (the lowest index among equals, 0
         without targets); ``labels`` (N,) int8, 1 positive, 0 negative, -1 between, all 0 without
-        targets; ``ious`` (N,), the greatest IoU, in the boxes' dtype. For a list of targets each
+        targets; ``ious`` (N,), the greatest IoU, float32 or float64. For a list of targets each
         is stacked to (B, N) with shared boxes, or a list of B arrays. Not differentiable.
 
     Raises:
@@ -64,6 +64,9 @@ def match_boxes(
         )
     xp, target_list, box_list = adopt(
         op, lists=["targets", "boxes"], targets=target_list, boxes=box_list
+    )
+    target_list, box_list = (
+        [_check.promoted(xp, x) for x in arrays] for arrays in (target_list, box_list)
     )
     low, high = _check.number(op, "low", low), _check.number(op, "high", high)
     if low > high:

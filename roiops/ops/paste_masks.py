@@ -21,7 +21,7 @@ def paste_masks(
     """Resize each predicted mask to its box, in an otherwise empty picture.
 
     Args:
-        masks: (N, M, M) probabilities, float32 or float64.
+        masks: (N, M, M) probabilities, any floating dtype (16-bit ones are read as float32).
         boxes: (N, 4) [x1, y1, x2, y2] in image pixels, any floating dtype (16-bit ones are read as
             float32).
         image_size: (height, width) of the picture.
@@ -33,7 +33,7 @@ def paste_masks(
             the exact box and sets pixels >= threshold.
 
     Returns:
-        (N, height, width) bool, or the masks' dtype with ``threshold=None``. A box with a
+        (N, height, width) bool, or float32 or float64 with ``threshold=None``. A box with a
         non-finite coordinate, or outside the picture, gives an empty picture. Not differentiable.
 
     Raises:
@@ -59,7 +59,7 @@ def paste_masks(
         threshold = _check.number(op, "threshold", threshold)
     _check.choice(op, "convention", convention, CONVENTIONS)
     padding = _check.whole(op, "padding", padding, 0, 1000)
-    boxes = _check.promoted(xp, boxes)
+    masks, boxes = _check.promoted(xp, masks), _check.promoted(xp, boxes)
     return xp.call(_PASTE_MASKS, masks, boxes, height, width, threshold, padding, convention)
 
 

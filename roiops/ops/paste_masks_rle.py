@@ -57,7 +57,7 @@ def paste_masks_rle(
     threshold = _check.number(op, "threshold", threshold)
     _check.choice(op, "convention", convention, CONVENTIONS)
     padding = _check.whole(op, "padding", padding, 0, 1000)
-    boxes = _check.promoted(xp, boxes)
+    masks, boxes = _check.promoted(xp, masks), _check.promoted(xp, boxes)
     data, offsets = xp.call(
         _PASTE_MASKS_RLE, masks, boxes, height, width, threshold, padding, convention
     )

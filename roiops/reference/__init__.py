@@ -7,9 +7,17 @@ level, a match, a winning sample, a pasted pixel) must be equal, values agree to
 
 from roiops.reference.anchors import cell_anchors, grid_anchors
 from roiops.reference.box_coding import decode_boxes, encode_boxes
-from roiops.reference.boxes import box_iou, clip_boxes_to_image
+from roiops.reference.box_convert import box_convert
+from roiops.reference.boxes import (
+    box_area,
+    box_iou,
+    clip_boxes_to_image,
+    masks_to_boxes,
+    remove_small_boxes,
+)
 from roiops.reference.crop_masks import crop_masks
 from roiops.reference.fpn_levels import fpn_levels
+from roiops.reference.iou_kinds import complete_box_iou, distance_box_iou, generalized_box_iou
 from roiops.reference.keypoints import heatmaps_to_keypoints, keypoints_to_heatmap
 from roiops.reference.matching import match_boxes
 from roiops.reference.nms import batched_nms, nms, padded_nms
@@ -30,16 +38,22 @@ from roiops.reference.soft_nms import soft_nms
 
 __all__ = [
     "batched_nms",
+    "box_area",
+    "box_convert",
     "box_iou",
     "cell_anchors",
     "clip_boxes_to_image",
+    "complete_box_iou",
     "crop_masks",
     "decode_boxes",
+    "distance_box_iou",
     "encode_boxes",
     "fpn_levels",
+    "generalized_box_iou",
     "grid_anchors",
     "heatmaps_to_keypoints",
     "keypoints_to_heatmap",
+    "masks_to_boxes",
     "match_boxes",
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
@@ -52,6 +66,7 @@ __all__ = [
     "ps_roi_pool",
     "ps_roi_pool_backward",
     "rasterize_polygons",
+    "remove_small_boxes",
     "roi_align",
     "roi_align_backward",
     "roi_pool",

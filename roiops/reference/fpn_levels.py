@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from roiops.reference.boxes import box_area
+from roiops.reference.boxes import area
 from roiops.reference.precision import compute_dtype
 
 
@@ -23,10 +23,10 @@ def fpn_levels(
     """
     dtype = compute_dtype(boxes)
     with np.errstate(all="ignore"):
-        area = box_area(boxes[:, -4:].astype(dtype))
-    usable = np.isfinite(area) & (area > 0)
+        areas = area(boxes[:, -4:].astype(dtype))
+    usable = np.isfinite(areas) & (areas > 0)
     levels = np.full(len(boxes), min_level, np.int64)
     for level in range(min_level + 1, max_level + 1):
         side = canonical_scale * 2.0 ** (level - canonical_level - 1e-6)
-        levels[usable & (area >= dtype.type(side**2))] = level
+        levels[usable & (areas >= dtype.type(side**2))] = level
     return levels

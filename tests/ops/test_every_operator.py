@@ -14,7 +14,14 @@ import roiops
 from roiops.testing import CASES, Case
 
 # Gradients that the reference does not have: gradcheck holds them to its forward functions.
-GRADCHECKED = {"box_iou_backward", "encode_boxes_backward", "decode_boxes_backward"}
+GRADCHECKED = {
+    "box_iou_backward",
+    "complete_box_iou_backward",
+    "decode_boxes_backward",
+    "distance_box_iou_backward",
+    "encode_boxes_backward",
+    "generalized_box_iou_backward",
+}
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

@@ -99,6 +99,46 @@ def test_half_boxes_are_read_as_float32(compiled: Backend, dtype) -> None:
     assert_equal(levels, compiled("fpn_levels", wide[:, 1:], 0, 5, canonical_scale=8))
 
 
+@halves
+def test_half_coding_matching_and_pasting_are_float32s(compiled: Backend, dtype) -> None:
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 20, (30, 2))
+    boxes = np.concatenate([low, low + rng.uniform(1, 15, (30, 2))], 1).astype(dtype)
+    deltas = (0.3 * rng.standard_normal((30, 8))).astype(dtype)
+    masks = rng.random((30, 5, 5)).astype(dtype)
+    wide = boxes.astype(np.float32)
+    for operator, arguments in (
+        ("encode_boxes", (boxes, boxes[::-1])),
+        ("decode_boxes", (deltas, boxes)),
+        ("decode_boxes", (deltas, wide)),  # as under autocast
+        ("match_boxes", (boxes[:4], boxes, 0.5, 0.3)),
+        ("match_boxes", (wide[:4], boxes, 0.5, 0.3)),
+        ("box_iou", (boxes, boxes[:9])),
+        ("complete_box_iou", (boxes, boxes[:9])),
+        ("box_area", (boxes,)),
+        ("remove_small_boxes", (boxes, 4.0)),
+        ("paste_masks", (masks, boxes, (20, 30))),
+    ):
+        widened = [a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in arguments]
+        got, expected = compiled(operator, *arguments), compiled(operator, *widened)
+        for one, other in zip(
+            got if isinstance(got, tuple) else [got],
+            expected if isinstance(expected, tuple) else [expected],
+            strict=True,
+        ):
+            assert_equal(one, other)
+
+
+def test_gradients_come_back_in_half() -> None:
+    torch = pytest.importorskip("torch")
+    deltas = torch.randn(6, 4).half().requires_grad_()
+    boxes = torch.rand(6, 4) * 9 + torch.tensor([0.0, 0, 9, 9])
+    decoded = roiops.decode_boxes(deltas, boxes)
+    assert decoded.dtype == torch.float32
+    decoded.sum().backward()
+    assert deltas.grad.dtype == torch.float16
+
+
 def test_image_numbers_survive_half_boxes() -> None:
     # float16 has no 2049: the number of an image must not be written in the boxes' dtype.
     map = np.arange(2052, dtype=np.float32).reshape(-1, 1, 1, 1)

@@ -123,8 +123,21 @@ SAMPLES = {
     "roi_pool_directional": lambda: [
         (features(2, 3, 8, 8, grad=True), features(2, 3, 8, 8), rois(), 2, 3, 0.5)
     ],
-    "box_iou": lambda: [(boxes().requires_grad_(), boxes(4).requires_grad_(), False)],
-    "box_iou_backward": lambda: [(features(6, 4), boxes(), boxes(4), True)],
+    "box_iou": lambda: [
+        (boxes().requires_grad_(), boxes(4).requires_grad_(), kind, 1e-7, False)
+        for kind in ("iou", "complete")
+    ],
+    "box_iou_backward": lambda: [(features(6, 4), boxes(), boxes(4), "generalized", 0.0, False)],
+    "box_area": lambda: [(boxes().requires_grad_(), False), (boxes().long(), True)],
+    "box_area_backward": lambda: [(features(6), boxes(), True)],
+    "box_convert": lambda: [
+        (boxes().requires_grad_(), "xyxy", "cxcywh"),
+        (boxes().long(), "cxcywh", "xywh"),
+        (features(6, 5, grad=True), "cxcywhr", "xyxyxyxy"),
+    ],
+    "box_convert_backward": lambda: [(features(6, 8), features(6, 5), "xywhr", "xyxyxyxy")],
+    "remove_small_boxes": lambda: [(boxes(), 1.0)],
+    "masks_to_boxes": lambda: [(features(3, 5, 6) > 1,), (features(3, 5, 6),)],
     "clip_boxes_to_image": lambda: [(boxes().requires_grad_(), 5, 6)],
     "clip_boxes_to_image_backward": lambda: [(features(6, 4, grad=True), boxes(), 5, 6)],
     "encode_boxes": lambda: [(boxes().requires_grad_(), boxes() + 1, WEIGHTS, False)],
@@ -247,12 +260,17 @@ def step(boxes, targets, masks):
     levels = roiops.fpn_levels(boxes, 2, 5)
     anchors = roiops.grid_anchors([(2, 3)], [8], [(32.0,)], [(1.0, 2.0)], like=boxes)
     clipped = roiops.clip_boxes_to_image(boxes, (9, 9))
+    around = roiops.masks_to_boxes(pasted), roiops.box_area(boxes)
+    centred = roiops.box_convert(boxes, "xyxy", "cxcywh")
+    large = boxes[roiops.remove_small_boxes(boxes, 6)], roiops.complete_box_iou(boxes, centred)
+    around = *around, centred, *large
     cell = roiops.cell_anchors((32.0,), (1.0, 2.0), like=boxes)
     keypoints = roiops.heatmaps_to_keypoints(masks[:, None], boxes)
     cells, valid = roiops.keypoints_to_heatmap(keypoints, boxes, 7)
     keypoints = cell, keypoints, cells, valid
     cropped = roiops.crop_masks(pasted, boxes, 5)
-    return matched, labels, ious, pasted, deltas, levels, clipped, cropped, *anchors, *keypoints
+    matches = matched, labels, ious
+    return *matches, pasted, deltas, levels, clipped, cropped, *anchors, *keypoints, *around
 
 torch.manual_seed(0)
 boxes = torch.rand(9, 4) * 8 + torch.tensor([0., 0, 5, 5])
