@@ -1,4 +1,5 @@
-"""What the operators are measured against: torchvision's functions for the same work.
+"""What the operators are measured against: torchvision's functions for the same work, pycocotools'
+for masks.
 
 A peer gets the arguments of our operator, as tensors, and returns the call to be timed; whatever
 can be made ready beforehand is not timed. Its result is compared with ours before it is timed
@@ -11,12 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pycocotools.mask
 import torch
 import torchvision.ops as tv
 from torch import Tensor
 from torchvision.models.detection import _utils as detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.roi_heads import (
+    heatmaps_to_keypoints,
+    keypoints_to_heatmap,
+    paste_masks_in_image,
+    project_masks_on_boxes,
+)
 from torchvision.ops.poolers import MultiScaleRoIAlign
 
 import roiops
@@ -59,11 +67,16 @@ def flat(value: Any) -> list[Tensor]:
 def close(ours: Any, theirs: Any) -> bool:
     """Equal up to rounding, which for 16-bit results is that of one element."""
     for a, b in zip(flat(ours), flat(theirs), strict=True):
+        if a.shape != b.shape:
+            return False
         if not a.is_floating_point():
-            return bool(torch.equal(a, b))
+            if not torch.equal(a, b):
+                return False
+            continue
+        eps = 1e-4 if a.dtype in (torch.float32, torch.float64) else 2e-2
         a, b = a.double(), b.double()
-        eps = 1e-4 if flat(ours)[0].dtype in (torch.float32, torch.float64) else 2e-2
-        if a.shape != b.shape or bool((a - b).abs().max() > eps * b.abs().max()):
+        # Written so that a NaN, on either side, disagrees.
+        if a.numel() and not bool((a - b).abs().max() <= eps * b.abs().max()):
             return False
     return True
 
@@ -164,6 +177,52 @@ def paste(masks, boxes, size, convention="torchvision"):
     return lambda: paste_masks_in_image(masks[:, None], boxes, size)[:, 0] > 0.5
 
 
+def paste_rle(masks, boxes, size):
+    def call():
+        pasted = (paste_masks_in_image(masks[:, None], boxes, size)[:, 0] > 0.5).byte().numpy()
+        return [pycocotools.mask.encode(np.asfortranarray(mask)) for mask in pasted]
+
+    return call
+
+
+def texts_nearly_equal(ours, theirs) -> bool:
+    decoded = ([torch.from_numpy(pycocotools.mask.decode(r)) for r in x] for x in (ours, theirs))
+    return nearly_all_equal(*decoded)
+
+
+def crop(masks, boxes, size, convention="torchvision"):
+    if convention != "torchvision":
+        raise NotOffered("another convention")
+    rows = torch.arange(len(masks))
+    return lambda: project_masks_on_boxes(masks, boxes, rows, size)
+
+
+def rasterize(polygons, boxes, size):
+    """Detectron's way with pycocotools, one object after the other."""
+
+    def call():
+        targets = []
+        for outlines, (x1, y1, x2, y2) in zip(polygons, boxes.double().tolist(), strict=True):
+            scale = size / max(x2 - x1, 1), size / max(y2 - y1, 1)
+            moved = []
+            for outline in outlines:
+                points = (np.reshape(np.asarray(outline), (-1, 2)) - (x1, y1)) * scale
+                moved.append(points.ravel().tolist())
+            runs = pycocotools.mask.frPyObjects(moved, size, size)
+            targets.append(pycocotools.mask.decode(pycocotools.mask.merge(runs)))
+        return torch.from_numpy(np.stack(targets)).bool()
+
+    return call
+
+
+# --- keypoints ------------------------------------------------------------------------------------
+
+
+def keypoints_agree(ours, theirs) -> bool:
+    places, scores = theirs
+    return close(ours, torch.cat([places[..., :2], scores[..., None]], -1))
+
+
 PEERS: dict[str, Peer] = {
     "roi_align": Peer("torchvision", roi_align, close),
     "multiscale_roi_align": Peer("torchvision", multiscale, close),
@@ -194,6 +253,15 @@ PEERS: dict[str, Peer] = {
     "match_boxes": Peer("torchvision", match, matches_agree),
     "grid_anchors": Peer("torchvision", anchors, equal),
     "paste_masks": Peer("torchvision", paste, nearly_all_equal),
+    "paste_masks_rle": Peer("torchvision and pycocotools", paste_rle, texts_nearly_equal),
+    "crop_masks": Peer("torchvision", crop, close),
+    "rasterize_polygons": Peer("pycocotools", rasterize, nearly_all_equal),
+    "keypoints_to_heatmap": Peer(
+        "torchvision", lambda *a: lambda: keypoints_to_heatmap(*a), nearly_all_equal
+    ),
+    "heatmaps_to_keypoints": Peer(
+        "torchvision", lambda *a: lambda: heatmaps_to_keypoints(*a), keypoints_agree
+    ),
 }
 PEERS |= {
     f"{name}_backward": Peer("torchvision", backward_of(PEERS[name].prepare), close)

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "roiops/box_coding_kernels.h"
+#include "internal/box_coding_kernels.h"
 #include "roiops/check.h"
 #include "roiops/parallel.h"
 

@@ -1,5 +1,5 @@
 // Decoding, vectorised over boxes: blocks of rows are turned into one array per coordinate.
-#include "roiops/box_coding_kernels.h"
+#include "internal/box_coding_kernels.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

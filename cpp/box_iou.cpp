@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "roiops/box_iou_kernels.h"
+#include "internal/box_iou_kernels.h"
 #include "roiops/check.h"
 #include "roiops/geometry.h"
 #include "roiops/parallel.h"

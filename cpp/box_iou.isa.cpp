@@ -2,7 +2,7 @@
 // IoU is the one that NMS and matching decide by.
 #include <limits>
 
-#include "roiops/box_iou_kernels.h"
+#include "internal/box_iou_kernels.h"
 #include "roiops/geometry.h"
 
 namespace roiops {

@@ -1,6 +1,6 @@
 // Boxes are sorted like a k-d tree over centre, width and height, so that neighbours in memory are
 // of similar place and size; each level of groups then is one pass over the level below.
-#include "roiops/box_tree.h"
+#include "internal/box_tree.h"
 
 #include <algorithm>
 #include <cmath>

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "internal/match_boxes_kernels.h"
 #include "roiops/check.h"
-#include "roiops/match_boxes_kernels.h"
 #include "roiops/parallel.h"
 
 namespace roiops {

@@ -1,6 +1,6 @@
 // Matching, vectorised over boxes; compiled without contraction, because it decides.
+#include "internal/match_boxes_kernels.h"
 #include "roiops/geometry.h"
-#include "roiops/match_boxes_kernels.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

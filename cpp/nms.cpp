@@ -8,10 +8,10 @@
 #include <memory>
 #include <vector>
 
-#include "roiops/box_groups.h"
-#include "roiops/box_tree.h"
+#include "internal/box_groups.h"
+#include "internal/box_tree.h"
+#include "internal/nms_kernels.h"
 #include "roiops/check.h"
-#include "roiops/nms_kernels.h"
 #include "roiops/parallel.h"
 
 namespace roiops {

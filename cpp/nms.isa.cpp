@@ -1,7 +1,7 @@
 // NMS' inner loops, vectorised over sixteen boxes; compiled without contraction, because they
 // decide.
+#include "internal/nms_kernels.h"
 #include "roiops/geometry.h"
-#include "roiops/nms_kernels.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "internal/paste_plan.h"
 #include "roiops/check.h"
 #include "roiops/parallel.h"
-#include "roiops/paste_plan.h"
 
 namespace roiops {
 namespace {

@@ -8,9 +8,9 @@
 #include <limits>
 #include <vector>
 
+#include "internal/paste_plan.h"
 #include "roiops/check.h"
 #include "roiops/parallel.h"
-#include "roiops/paste_plan.h"
 
 namespace roiops {
 namespace {

@@ -13,12 +13,12 @@
 #include <string>
 #include <vector>
 
-#include "roiops/channel_blocks.h"
+#include "internal/channel_blocks.h"
+#include "internal/roi_align_kernels.h"
+#include "internal/roi_align_plan.h"
 #include "roiops/check.h"
 #include "roiops/geometry.h"
 #include "roiops/parallel.h"
-#include "roiops/roi_align_kernels.h"
-#include "roiops/roi_align_plan.h"
 
 namespace roiops {
 namespace {
@@ -212,6 +212,11 @@ void roi_align_forward(const Array& output, const RoiAlignArgs& args,
                        const std::vector<Array>& values) {
   check(op_name(args), args, output, "output");
   if (!values.empty()) check_like_inputs(op_name(args), "values", values, args);
+  if (output.size() == 0) {  // no channels: the RoIs are checked, no stencils made
+    RoiGroups(op_name(args), args.rois, args.levels, args.inputs[0].shape[0],
+              static_cast<int64_t>(args.inputs.size()));
+    return;
+  }
   dispatch_features(output.dtype, [&](auto stored, auto summed) {
     forward<decltype(stored), decltype(summed)>(output, args, values);
   });

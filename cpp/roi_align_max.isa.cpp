@@ -1,7 +1,7 @@
 // RoIAlign's maximum, vectorised over 16 channels. Compiled once per instruction set, without
 // contraction: which sample wins must not depend on the machine.
-#include "roiops/roi_align_kernels.h"
-#include "roiops/simd.h"
+#include "internal/roi_align_kernels.h"
+#include "internal/simd.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

@@ -1,7 +1,7 @@
 // RoIAlign's mean, vectorised over 16 channels. Compiled once per instruction set with contraction
 // allowed: nothing here decides anything, stencils are given.
-#include "roiops/roi_align_kernels.h"
-#include "roiops/simd.h"
+#include "internal/roi_align_kernels.h"
+#include "internal/simd.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

@@ -7,12 +7,12 @@
 #include <limits>
 #include <vector>
 
-#include "roiops/channel_blocks.h"
+#include "internal/channel_blocks.h"
+#include "internal/roi_groups.h"
+#include "internal/roi_pool_kernels.h"
 #include "roiops/check.h"
 #include "roiops/geometry.h"
 #include "roiops/parallel.h"
-#include "roiops/roi_groups.h"
-#include "roiops/roi_pool_kernels.h"
 
 namespace roiops {
 namespace {

@@ -1,6 +1,6 @@
 // RoIPool's inner loops, vectorised over 16 channels.
-#include "roiops/roi_pool_kernels.h"
-#include "roiops/simd.h"
+#include "internal/roi_pool_kernels.h"
+#include "internal/simd.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

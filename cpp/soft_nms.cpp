@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "roiops/box_groups.h"
-#include "roiops/box_tree.h"
+#include "internal/box_groups.h"
+#include "internal/box_tree.h"
+#include "internal/soft_nms_kernels.h"
 #include "roiops/check.h"
 #include "roiops/parallel.h"
 

@@ -1,8 +1,8 @@
 // Soft-NMS' inner loops, vectorised over sixteen boxes; compiled without contraction, because they
 // decide. Only groups that a selected box overlaps are touched, and only their best is played
 // again.
-#include "roiops/exponential.h"
-#include "roiops/soft_nms_kernels.h"
+#include "internal/exponential.h"
+#include "internal/soft_nms_kernels.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {

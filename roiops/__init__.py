@@ -126,7 +126,10 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_TORCH_MODULES})
+    from importlib.util import find_spec
+
+    # Without torch they cannot be had: whoever looks at every member would stumble over them.
+    return sorted({*globals(), *(_TORCH_MODULES if find_spec("torch") else ())})
 
 
 _load_torch()

@@ -34,6 +34,10 @@ class Namespace(Protocol):
         """The same memory as an array of this library (a copy where ``like`` lies elsewhere)."""
         ...
 
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """The same memory, without gradient."""
+        ...
+
     def dtype(self, x: Array) -> str:
         """Name of the element type: "float32", "int64", "bool", ..."""
         ...
@@ -66,6 +70,9 @@ class NumPy:
         return np.empty(shape, like.dtype if dtype == like.dtype.name else dtype)
 
     def from_numpy(self, x: np.ndarray, like: Array) -> Array:
+        return x
+
+    def to_numpy(self, x: Array) -> np.ndarray:
         return x
 
     def dtype(self, x: Array) -> str:

@@ -20,7 +20,8 @@ OPERATORS: dict[str, Operator] = {}
 class Operator:
     """``schema`` is torch's, without the name.
 
-    ``save(ctx, inputs, output)`` and ``backward(ctx, *grads)`` are torch.library's autograd pair.
+    ``save(ctx, inputs, output)`` and ``backward(xp, ctx, *grads)`` are torch.library's autograd
+    pair (nothing is saved without the first); without the second, outputs carry no gradient.
     ``compute`` returns nothing, or the outputs where their size is known only afterwards; then
     ``fake(torch, *args)`` gives the symbolic outputs.
     """
@@ -40,3 +41,13 @@ class Operator:
         outputs = self.allocate(xp, *args)
         result = self.compute(xp, outputs, *args)
         return outputs if result is None else result
+
+
+def once_only(name: Callable[[Any], str] | str) -> Callable[..., Any]:
+    """The ``backward`` of an operator whose own is a first derivative, and has none."""
+
+    def backward(xp: Namespace, ctx: Any, *grads: Any) -> Any:
+        operator = name if isinstance(name, str) else name(ctx)
+        raise RuntimeError(f"{operator}: the second derivative is not implemented")
+
+    return backward

@@ -47,6 +47,9 @@ class Torch:
     def from_numpy(self, x: np.ndarray, like: Tensor) -> Tensor:
         return torch.from_numpy(x).to(like.device)
 
+    def to_numpy(self, x: Tensor) -> np.ndarray:
+        return x.detach().numpy()
+
     def dtype(self, x: Tensor) -> str:
         return _DTYPES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
 
@@ -69,6 +72,10 @@ class Torch:
     def threads(self) -> int:
         return torch.get_num_threads()
 
+    def unknown_size(self) -> Any:
+        """A length that is known only at run time: a new symbol, in a fake kernel."""
+        return torch.library.get_ctx().new_dynamic_size()
+
 
 TORCH = Torch()
 
@@ -79,6 +86,10 @@ _OVERLOADS: dict[str, Any] = {}
 def _mark_not_differentiable(ctx: Any, inputs: Any, output: Any) -> None:
     outputs = output if isinstance(output, (list, tuple)) else (output,)
     ctx.mark_non_differentiable(*outputs)
+
+
+def _save_nothing(ctx: Any, inputs: Any, output: Any) -> None:
+    pass
 
 
 def _no_backward(ctx: Any, *grads: Any) -> None:
@@ -93,8 +104,8 @@ def _register(op: _operators.Operator) -> None:
     torch.library.register_fake(qualified, functools.partial(fake, TORCH), lib=_LIBRARY)
     torch.library.register_autograd(
         qualified,
-        op.backward or _no_backward,
-        setup_context=op.save or _mark_not_differentiable,
+        functools.partial(op.backward, TORCH) if op.backward else _no_backward,
+        setup_context=op.save or (_save_nothing if op.backward else _mark_not_differentiable),
         lib=_LIBRARY,
     )
     # The overload itself: looking it up by name in each call would cost as much as the kernel.

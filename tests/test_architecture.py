@@ -41,7 +41,8 @@ POSIX_HEADERS = {
 }
 # Headers that define nothing a linker could share between instruction sets (cpp/roiops/isa.h).
 ISA_SAFE = re.compile(
-    r"roiops/(config|block|isa|simd|geometry|exponential|\w+_kernels)\.h|cstdint|cmath|limits"
+    r"roiops/(config|decay|geometry|isa)\.h|internal/(block|exponential|simd|\w+_kernels)\.h"
+    r"|cstdint|cmath|limits"
 )
 FORBIDDEN_STEMS = {"misc", "util", "utils", "helper", "helpers", "common"}
 
@@ -102,13 +103,23 @@ def core_includes_std_and_itself(path: PurePosixPath, text: str) -> list[str]:
     if not is_cpp(path, "cpp"):
         return []
     allowed = STANDARD_HEADERS | POSIX_HEADERS.get(str(path), set())
-    own = {*(ROOT / "cpp" / "roiops").glob("*.h"), *(ROOT / "cpp" / "fuzz").glob("*.h")}
+    own = set((ROOT / "cpp").glob("*/*.h"))
     return [
         f"{path} includes {name}: neither the standard library nor a header of cpp/roiops"
         for name in includes(text)
         if name not in allowed
         and (ROOT / "cpp" / name).resolve() not in own
         and (ROOT / path.parent / name).resolve() not in own
+    ]
+
+
+def public_headers_include_public_ones(path: PurePosixPath, text: str) -> list[str]:
+    if not is_cpp(path, "cpp/roiops"):
+        return []
+    return [
+        f"{path} includes {name}: it is installed, headers of cpp/internal are not"
+        for name in includes(text)
+        if name.startswith("internal/")
     ]
 
 
@@ -264,6 +275,7 @@ def names_say_something(path: PurePosixPath, text: str) -> list[str]:
 RULES: list[Rule] = [
     core_includes_std_and_itself,
     isa_files_share_no_code,
+    public_headers_include_public_ones,
     cuda_headers_in_one_file,
     python_headers_in_the_binding,
     torch_headers_nowhere,
@@ -302,8 +314,9 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (core_includes_std_and_itself, "cpp/roiops/nms.h", '#include "../roiops/_binding/views.h"\n'),
     (core_includes_std_and_itself, "cpp/roiops/nms.h", "#  include <Eigen/Dense>\n"),
     (isa_files_share_no_code, "cpp/nms.isa.cpp", "#include <algorithm>\n"),
+    (public_headers_include_public_ones, "cpp/roiops/nms.h", '#include "internal/simd.h"\n'),
     (isa_files_share_no_code, "cpp/nms.isa.cpp", '#include "roiops/check.h"\n'),
-    (isa_files_share_no_code, "cpp/roiops/nms_kernels.h", "#include <vector>\n"),
+    (isa_files_share_no_code, "cpp/internal/nms_kernels.h", "#include <vector>\n"),
     (cuda_headers_in_one_file, "cuda/nms.cu", "#include <cuda_runtime.h>\n"),
     (cuda_headers_in_one_file, "cuda/nms.cu", "#include <cub/cub.cuh>\n"),
     (cuda_headers_in_one_file, "cpp/roiops/geometry.h", "#include <cuda_fp16.h>\n"),

@@ -126,6 +126,16 @@ ROIOPS_INLINE AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, doubl
   return s;
 }
 
+// A whole number as a cell of [0, limit]. Compared as an integer in the end: above 2^24 a float32
+// limit may be rounded past the map.
+template <class T>
+ROIOPS_INLINE int32_t clamped_cell(T x, int64_t limit) {
+  if (!(x > T(0))) return 0;
+  if (x >= static_cast<T>(limit)) return static_cast<int32_t>(limit);
+  const int64_t cell = static_cast<int64_t>(x);
+  return static_cast<int32_t>(cell < limit ? cell : limit);
+}
+
 // The cells [begin, end) of bin `p` of RoIPool along one axis, clipped to the map; empty for a RoI
 // that is not finite. `low` and `high` are the RoI's ends in image pixels. RoIPool reads the
 // `last_cell` of the RoI, at its rounded high end, and of the map; torchvision's position-sensitive
@@ -139,10 +149,10 @@ ROIOPS_INLINE void pool_cells(T low, T high, T scale, bool last_cell, int64_t p,
   const T bin = length / static_cast<T>(bins);
   const T from = std::floor(static_cast<T>(p) * bin) + first;
   const T to = std::ceil(static_cast<T>(p + 1) * bin) + first;
-  const T limit = static_cast<T>(last_cell ? size : size - 1);
+  const int64_t limit = last_cell ? size : size - 1;
   const bool finite = std::isfinite(from) && std::isfinite(to);
-  *begin = finite ? static_cast<int32_t>(from < T(0) ? T(0) : from > limit ? limit : from) : 0;
-  *end = finite ? static_cast<int32_t>(to < T(0) ? T(0) : to > limit ? limit : to) : 0;
+  *begin = finite ? clamped_cell(from, limit) : 0;
+  *end = finite ? clamped_cell(to, limit) : 0;
 }
 
 // What two boxes x1, y1, x2, y2 share and cover. `one` is 1 for the legacy convention in which a

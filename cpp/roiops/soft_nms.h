@@ -19,7 +19,7 @@
 #pragma once
 
 #include "roiops/array.h"
-#include "roiops/soft_nms_kernels.h"
+#include "roiops/decay.h"
 
 namespace roiops {
 

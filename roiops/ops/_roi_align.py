@@ -40,10 +40,11 @@ def as_rois(op: str, xp: Namespace, boxes: Array | Sequence[Array], input: Array
     parts = []
     if len(boxes) == 0:
         return xp.empty((0, 5), "float32", input)
+    # Before the image's number joins: 16 bits cannot hold it.
+    boxes = [_check.promoted(xp, b) for b in boxes]
     for i, b in enumerate(boxes):
         _check.shape(op, f"boxes[{i}]", "(L, 4)", b, len(b.shape) == 2 and b.shape[1] == 4)
         _check.same_dtype(op, f"boxes[{i}]", xp, b, "boxes[0]", boxes[0])
-        b = _check.promoted(xp, b)  # before the image's number joins: 16 bits cannot hold it
         parts.append(xp.concatenate([xp.full_like(b[:, :1], i), b], 1))
     return xp.concatenate(parts, 0)
 
@@ -215,13 +216,13 @@ def _save_forward(ctx, inputs, output):
     ctx.save_for_backward(rois, levels, *maps)
 
 
-def _backward(ctx, grad_output):
+def _backward(xp, ctx, grad_output):
     rois, levels, *maps = ctx.saved_tensors
     args = (grad_output, maps, rois, levels, *ctx.options)
     needs_maps = any(ctx.needs_input_grad[0])
-    grad_maps = call(GRAD_INPUT, *args) if needs_maps else [None] * len(maps)
+    grad_maps = xp.call(GRAD_INPUT, *args) if needs_maps else [None] * len(maps)
     needs_rois = ctx.needs_input_grad[1] and _has_box_gradient(ctx.options)
-    grad_rois = call(GRAD_ROIS, *args) if needs_rois else None
+    grad_rois = xp.call(GRAD_ROIS, *args) if needs_rois else None
     return grad_maps, grad_rois, *[None] * 7
 
 
@@ -231,16 +232,16 @@ def _save_grad_input(ctx, inputs, output):
     ctx.save_for_backward(rois, levels, *maps)
 
 
-def _backward_grad_input(ctx, grads):
+def _backward_grad_input(xp, ctx, grads):
     """The gradient of the input is linear in the output's gradient, and for the mean does not
     depend on the input at all (for the maximum: almost everywhere)."""
     _refuse_mixed(ctx.needs_input_grad[2], ctx.options)
     rois, levels, *maps = ctx.saved_tensors
     scales, sampling_ratio, placement, reduction = ctx.options
     if reduction == "mean":
-        result = call(FORWARD, grads, rois, levels, *ctx.size, *ctx.options)
+        result = xp.call(FORWARD, grads, rois, levels, *ctx.size, *ctx.options)
     else:
-        result = call(
+        result = xp.call(
             _DIRECTIONAL, grads, maps, rois, levels, *ctx.size, scales, sampling_ratio, placement
         )
     return result, [None] * len(maps), *[None] * 6
@@ -251,10 +252,10 @@ def _save_directional(ctx, inputs, output):
     ctx.save_for_backward(rois, levels, *maps)
 
 
-def _backward_directional(ctx, grad_output):
+def _backward_directional(xp, ctx, grad_output):
     _refuse_mixed(ctx.needs_input_grad[2], ctx.options)
     rois, levels, *maps = ctx.saved_tensors
-    grads = call(GRAD_INPUT, grad_output, maps, rois, levels, *ctx.options, "max")
+    grads = xp.call(GRAD_INPUT, grad_output, maps, rois, levels, *ctx.options, "max")
     return grads, [None] * len(maps), *[None] * 7
 
 
@@ -262,7 +263,7 @@ def _save_grad_rois(ctx, inputs, output):
     _grad_output, _maps, _rois, _levels, *ctx.options = inputs
 
 
-def _backward_grad_rois(ctx, grads):
+def _backward_grad_rois(xp, ctx, grads):
     _refuse_mixed(True, ctx.options)
 
 
@@ -276,12 +277,6 @@ def _refuse_mixed(asked, options):
 
 def _has_box_gradient(options):
     return options[2] != "ps_pool"
-
-
-def call(op, *args):
-    from roiops._torch import TORCH
-
-    return TORCH.call(op, *args)
 
 
 def _position_sensitive(placement):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
-from roiops._operators import Operator
+from roiops._operators import Operator, once_only
 from roiops.ops.box_convert import UPRIGHT
 
 
@@ -71,19 +71,9 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(boxes)
 
 
-def _backward(ctx, grad_output):
-    from roiops._torch import TORCH
-
+def _backward(xp, ctx, grad_output):
     (boxes,) = ctx.saved_tensors
-    return TORCH.call(_AREA_BACKWARD, grad_output, boxes, ctx.sized), None
-
-
-def _save_nothing(ctx, inputs, output):
-    pass
-
-
-def _refuse_second(ctx, grad):
-    raise RuntimeError("box_area: the second derivative is not implemented")
+    return xp.call(_AREA_BACKWARD, grad_output, boxes, ctx.sized), None
 
 
 _AREA = Operator(
@@ -91,5 +81,5 @@ _AREA = Operator(
 )
 _AREA_BACKWARD = Operator(
     "box_area_backward", "(Tensor grad_output, Tensor boxes, bool sized) -> Tensor",
-    _allocate_backward, _compute_backward, _save_nothing, _refuse_second,
+    _allocate_backward, _compute_backward, backward=once_only("box_area"),
 )

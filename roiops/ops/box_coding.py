@@ -8,7 +8,7 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
-from roiops._operators import Operator
+from roiops._operators import Operator, once_only
 from roiops.ops.clip_boxes import image_size
 
 SCALE_CLAMP = math.log(1000 / 16)
@@ -78,7 +78,8 @@ def encode_boxes_backward(
         reference_boxes, proposals, weights, plus_one: as in ``encode_boxes``.
 
     Returns:
-        ``grad_reference_boxes`` and ``grad_proposals``, like the two arrays.
+        ``grad_reference_boxes`` and ``grad_proposals``, like the two arrays (float32 for 16-bit
+        ones).
 
     Raises: as ``encode_boxes``.
     """
@@ -86,10 +87,10 @@ def encode_boxes_backward(
     xp, grad_output, reference_boxes, proposals = adopt(
         op, grad_output=grad_output, reference_boxes=reference_boxes, proposals=proposals
     )
+    arrays = (_check.promoted(xp, x) for x in (grad_output, reference_boxes, proposals))
     return xp.call(
-        _ENCODE_BACKWARD, grad_output, reference_boxes, proposals, _weights(op, weights),
-        _check.flag(op, "plus_one", plus_one),
-    )  # fmt: skip
+        _ENCODE_BACKWARD, *arrays, _weights(op, weights), _check.flag(op, "plus_one", plus_one)
+    )
 
 
 def decode_boxes(
@@ -158,15 +159,16 @@ def decode_boxes_backward(
         deltas, boxes, weights, scale_clamp, clip_to, plus_one: as in ``decode_boxes``.
 
     Returns:
-        ``grad_deltas`` and ``grad_boxes``, like the two arrays; shared boxes have the sum over
-        the images.
+        ``grad_deltas`` and ``grad_boxes``, like the two arrays (float32 for 16-bit ones); shared
+        boxes have the sum over the images.
 
     Raises: as ``decode_boxes``.
     """
     op = "decode_boxes_backward"
     xp, grad_output, deltas, boxes = adopt(op, grad_output=grad_output, deltas=deltas, boxes=boxes)
     options = _decode_options(op, weights, scale_clamp, clip_to, plus_one)
-    return xp.call(_DECODE_BACKWARD, grad_output, deltas, boxes, *options)
+    arrays = (_check.promoted(xp, x) for x in (grad_output, deltas, boxes))
+    return xp.call(_DECODE_BACKWARD, *arrays, *options)
 
 
 def _weights(op: str, weights: Sequence[float]) -> list[float]:
@@ -286,30 +288,12 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(first, second)
 
 
-def _encode_backward(ctx, grad_output):
-    return *_call(_ENCODE_BACKWARD, grad_output, *ctx.saved_tensors, *ctx.options), None, None
+def _encode_backward(xp, ctx, grad_output):
+    return *xp.call(_ENCODE_BACKWARD, grad_output, *ctx.saved_tensors, *ctx.options), None, None
 
 
-def _decode_backward(ctx, grad_output):
-    return *_call(_DECODE_BACKWARD, grad_output, *ctx.saved_tensors, *ctx.options), *[None] * 4
-
-
-def _call(op, *args):
-    from roiops._torch import TORCH
-
-    return TORCH.call(op, *args)
-
-
-def _save_nothing(ctx, inputs, output):
-    pass
-
-
-def _refuse_second_encode(ctx, *grads):
-    raise RuntimeError("encode_boxes: the second derivative is not implemented")
-
-
-def _refuse_second_decode(ctx, *grads):
-    raise RuntimeError("decode_boxes: the second derivative is not implemented")
+def _decode_backward(xp, ctx, grad_output):
+    return *xp.call(_DECODE_BACKWARD, grad_output, *ctx.saved_tensors, *ctx.options), *[None] * 4
 
 
 _DECODE_OPTIONS = "float[] weights, float scale_clamp, SymInt[]? clip_to, bool plus_one"
@@ -322,7 +306,7 @@ _ENCODE_BACKWARD = Operator(
     "encode_boxes_backward",
     "(Tensor grad_output, Tensor reference_boxes, Tensor proposals, float[] weights, "
     "bool plus_one) -> (Tensor, Tensor)",
-    _allocate_encode_backward, _compute_encode_backward, _save_nothing, _refuse_second_encode,
+    _allocate_encode_backward, _compute_encode_backward, backward=once_only("encode_boxes"),
 )
 _DECODE = Operator(
     "decode_boxes",
@@ -332,5 +316,5 @@ _DECODE = Operator(
 _DECODE_BACKWARD = Operator(
     "decode_boxes_backward",
     f"(Tensor grad_output, Tensor deltas, Tensor boxes, {_DECODE_OPTIONS}) -> (Tensor, Tensor)",
-    _allocate_decode_backward, _compute_decode_backward, _save_nothing, _refuse_second_decode,
+    _allocate_decode_backward, _compute_decode_backward, backward=once_only("decode_boxes"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
-from roiops._operators import Operator
+from roiops._operators import Operator, once_only
 
 UPRIGHT = ("xyxy", "xywh", "cxcywh")
 _ROTATED = {"xywhr": 5, "cxcywhr": 5, "xyxyxyxy": 8}
@@ -42,7 +42,8 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
         ValueError: wrong shape, an unknown format, an upright format with a rotated one.
         TypeError: an array of another kind or dtype.
 
-    Source: as torchvision.ops.box_convert, which subtracts the corners of 8-bit integers in 8 bits.
+    Source: as torchvision.ops.box_convert, which subtracts rotated 8-bit corners in
+    8 bits.
 
     >>> import numpy as np, roiops
     >>> boxes = np.array([[10, 20, 30, 60]], np.float32)
@@ -105,19 +106,9 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(boxes)
 
 
-def _backward(ctx, grad_output):
-    from roiops._torch import TORCH
-
+def _backward(xp, ctx, grad_output):
     (boxes,) = ctx.saved_tensors
-    return TORCH.call(_CONVERT_BACKWARD, grad_output, boxes, *ctx.formats), None, None
-
-
-def _save_nothing(ctx, inputs, output):
-    pass
-
-
-def _refuse_second(ctx, grad):
-    raise RuntimeError("box_convert: the second derivative is not implemented")
+    return xp.call(_CONVERT_BACKWARD, grad_output, boxes, *ctx.formats), None, None
 
 
 _CONVERT = Operator(
@@ -127,5 +118,5 @@ _CONVERT = Operator(
 _CONVERT_BACKWARD = Operator(
     "box_convert_backward",
     "(Tensor grad_output, Tensor boxes, str in_fmt, str out_fmt) -> Tensor",
-    _allocate_backward, _compute_backward, _save_nothing, _refuse_second,
+    _allocate_backward, _compute_backward, backward=once_only("box_convert"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
-from roiops._operators import Operator
+from roiops._operators import Operator, once_only
 from roiops.ops.box_convert import UPRIGHT, box_convert
 
 
@@ -111,10 +111,10 @@ def box_iou_backward(
 
     Args:
         grad_output: (..., N, M) gradient of the output, of its dtype.
-        boxes1, boxes2, plus_one: as in ``box_iou``; float32 or float64, [x1, y1, x2, y2].
+        boxes1, boxes2, plus_one: as in ``box_iou``; floating, [x1, y1, x2, y2].
 
     Returns:
-        ``grad_boxes1`` (..., N, 4) and ``grad_boxes2`` (..., M, 4).
+        ``grad_boxes1`` (..., N, 4) and ``grad_boxes2`` (..., M, 4); float32 for 16-bit boxes.
 
     Raises: as ``box_iou``.
     """
@@ -151,12 +151,11 @@ def _pairs(
     xp, boxes1, boxes2 = adopt(op, boxes1=boxes1, boxes2=boxes2)
     _check.choice(op, "fmt", fmt, UPRIGHT)
     plus_one, eps = _check.flag(op, "plus_one", plus_one), _eps(op, eps)
+    boxes1, boxes2 = _check.promoted(xp, boxes1), _check.promoted(xp, boxes2)
     _check_boxes(op, xp, boxes1, boxes2)
     integers = xp.dtype(boxes1) in _check.INTEGERS
-    # Products of 32-bit coordinates are exact there.
-    boxes1, boxes2 = (
-        xp.astype(x, "float64") if integers else _check.promoted(xp, x) for x in (boxes1, boxes2)
-    )
+    if integers:  # products of 32-bit coordinates are exact in float64
+        boxes1, boxes2 = xp.astype(boxes1, "float64"), xp.astype(boxes2, "float64")
     if fmt != "xyxy":
         boxes1, boxes2 = (box_convert(x, fmt, "xyxy") for x in (boxes1, boxes2))
     values = xp.call(_FORWARD, boxes1, boxes2, kind, eps, plus_one)
@@ -170,8 +169,8 @@ def _gradients(
         op, grad_output=grad_output, boxes1=boxes1, boxes2=boxes2
     )
     plus_one, eps = _check.flag(op, "plus_one", plus_one), _eps(op, eps)
-    _check_boxes(op, xp, boxes1, boxes2)
-    return xp.call(_BACKWARD, grad_output, boxes1, boxes2, kind, eps, plus_one)
+    arrays = (_check.promoted(xp, x) for x in (grad_output, boxes1, boxes2))
+    return xp.call(_BACKWARD, *arrays, kind, eps, plus_one)
 
 
 def _eps(op: str, eps: float) -> float:
@@ -196,6 +195,10 @@ def _values_shape(boxes1: Array, boxes2: Array) -> tuple[int, ...]:
     return (*boxes1.shape[:-1], boxes2.shape[-2])
 
 
+def _name(kind: str) -> str:
+    return "box_iou" if kind == "iou" else f"{kind}_box_iou"
+
+
 # fmt: off
 def _one_batch(xp, x):
     """(..., N, K) as (B, N, K)."""
@@ -203,7 +206,7 @@ def _one_batch(xp, x):
 
 
 def _allocate(xp, boxes1, boxes2, kind, eps, plus_one):
-    op = "box_iou" if kind == "iou" else f"{kind}_box_iou"
+    op = _name(kind)
     _check_boxes(op, xp, boxes1, boxes2)
     _check.floating(op, "boxes1", xp, boxes1)
     return xp.empty(_values_shape(boxes1, boxes2), xp.dtype(boxes1), boxes1)
@@ -216,7 +219,7 @@ def _compute(xp, values, boxes1, boxes2, kind, eps, plus_one):
 
 
 def _allocate_backward(xp, grad_output, boxes1, boxes2, kind, eps, plus_one):
-    op = ("" if kind == "iou" else f"{kind}_") + "box_iou_backward"
+    op = f"{_name(kind)}_backward"
     _check_boxes(op, xp, boxes1, boxes2)
     _check.floating(op, "boxes1", xp, boxes1)
     shape = _values_shape(boxes1, boxes2)
@@ -235,19 +238,13 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(boxes1, boxes2)
 
 
-def _backward(ctx, grad_output):
-    from roiops._torch import TORCH
-
-    grads = TORCH.call(_BACKWARD, grad_output, *ctx.saved_tensors, *ctx.options)
+def _backward(xp, ctx, grad_output):
+    grads = xp.call(_BACKWARD, grad_output, *ctx.saved_tensors, *ctx.options)
     return *grads, None, None, None
 
 
-def _save_nothing(ctx, inputs, output):
-    pass
-
-
-def _refuse_second(ctx, *grads):
-    raise RuntimeError("box_iou: the second derivative is not implemented")
+def _save_kind(ctx, inputs, output):
+    ctx.operator = _name(inputs[3])
 
 
 _FORWARD = Operator(
@@ -258,5 +255,5 @@ _BACKWARD = Operator(
     "box_iou_backward",
     "(Tensor grad_output, Tensor boxes1, Tensor boxes2, str kind, float eps, bool plus_one) "
     "-> (Tensor, Tensor)",
-    _allocate_backward, _compute_backward, _save_nothing, _refuse_second,
+    _allocate_backward, _compute_backward, _save_kind, once_only(lambda ctx: ctx.operator),
 )

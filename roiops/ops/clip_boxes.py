@@ -82,11 +82,9 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(boxes)
 
 
-def _backward(ctx, grad_output):
-    from roiops._torch import TORCH
-
+def _backward(xp, ctx, grad_output):
     (boxes,) = ctx.saved_tensors
-    return TORCH.call(_CLIP_BACKWARD, grad_output, boxes, *ctx.size), None, None
+    return xp.call(_CLIP_BACKWARD, grad_output, boxes, *ctx.size), None, None
 
 
 def _save_backward(ctx, inputs, output):
@@ -94,9 +92,9 @@ def _save_backward(ctx, inputs, output):
     ctx.save_for_backward(boxes)
 
 
-def _backward_backward(ctx, grad):
+def _backward_backward(xp, ctx, grad):
     """The gradient is linear in the output's gradient, with the same mask."""
-    return _backward(ctx, grad)[0], None, None, None
+    return _backward(xp, ctx, grad)[0], None, None, None
 
 
 _CLIP = Operator(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ def paste_masks_rle(
     data, offsets = xp.call(
         _PASTE_MASKS_RLE, masks, boxes, height, width, threshold, padding, convention
     )
-    text, ends = np.asarray(data).tobytes(), np.asarray(offsets).tolist()
+    text, ends = xp.to_numpy(data).tobytes(), xp.to_numpy(offsets).tolist()
     return [
         {"size": [height, width], "counts": text[begin:end]}
         for begin, end in itertools.pairwise(ends)
@@ -83,11 +82,10 @@ def _compute(xp: Namespace, _, masks, boxes, height, width, threshold, padding, 
     return xp.from_numpy(data, masks), xp.from_numpy(offsets, masks)
 
 
-def _fake(xp: Namespace, masks, boxes, height, width, threshold, padding, convention):
+def _fake(xp, masks, boxes, height, width, threshold, padding, convention):
     """How long the texts are is known only at run time: a new symbol."""
     check_masks("paste_masks_rle", xp, masks, boxes)
-    torch = sys.modules["torch"]
-    data = xp.empty((torch.library.get_ctx().new_dynamic_size(),), "uint8", masks)
+    data = xp.empty((xp.unknown_size(),), "uint8", masks)
     return data, xp.empty((masks.shape[0] + 1,), "int64", masks)
 
 

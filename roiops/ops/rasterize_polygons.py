@@ -72,7 +72,8 @@ def _flat(op: str, polygons: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _points(op: str, name: str, outline: Any) -> np.ndarray:
     """One polygon as (P, 2) float64."""
     if not isinstance(outline, (list, tuple)):
-        outline = adopt(op, **{name: outline})[1]
+        xp, outline = adopt(op, **{name: outline})
+        outline = xp.to_numpy(_check.promoted(xp, outline))  # NumPy has no bfloat16
     try:
         values = np.asarray(outline)
         if values.dtype.kind not in "iuf":

@@ -10,7 +10,6 @@ from roiops._operators import Operator
 from roiops.ops._roi_align import (
     MAX_SIDE,
     as_rois,
-    call,
     check_grad_output,
     check_rois,
     empty_like_map,
@@ -135,8 +134,8 @@ def _save_forward(ctx, inputs, output):
     ctx.save_for_backward(input, rois)
 
 
-def _backward(ctx, grad_output):
-    return call(_GRAD_INPUT, grad_output, *ctx.saved_tensors, ctx.scale), None, None, None, None
+def _backward(xp, ctx, grad_output):
+    return xp.call(_GRAD_INPUT, grad_output, *ctx.saved_tensors, ctx.scale), None, None, None, None
 
 
 def _save_directional(ctx, inputs, output):
@@ -144,8 +143,8 @@ def _save_directional(ctx, inputs, output):
     ctx.save_for_backward(input, rois)
 
 
-def _backward_directional(ctx, grad_output):
-    grad = call(_GRAD_INPUT, grad_output, *ctx.saved_tensors, ctx.scale)
+def _backward_directional(xp, ctx, grad_output):
+    grad = xp.call(_GRAD_INPUT, grad_output, *ctx.saved_tensors, ctx.scale)
     return grad, None, None, None, None, None
 
 
@@ -155,8 +154,8 @@ def _save_grad_input(ctx, inputs, output):
     ctx.save_for_backward(input, rois)
 
 
-def _backward_grad_input(ctx, grad):
-    result = call(_DIRECTIONAL, grad, *ctx.saved_tensors, *ctx.size, ctx.scale)
+def _backward_grad_input(xp, ctx, grad):
+    result = xp.call(_DIRECTIONAL, grad, *ctx.saved_tensors, *ctx.size, ctx.scale)
     return result, None, None, None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
@@ -104,10 +102,10 @@ def _compute(xp: Namespace, outputs, boxes, scores, idxs, method, iou_threshold,
     return xp.concatenate([keep[:count]], 0), xp.concatenate([new_scores[:count]], 0)
 
 
-def _fake(xp: Namespace, boxes, scores, idxs, *options):
+def _fake(xp, boxes, scores, idxs, *options):
     """How many are kept is known only at run time: a new symbol, the same for both."""
     _allocate(xp, boxes, scores, idxs, *options)
-    count = sys.modules["torch"].library.get_ctx().new_dynamic_size()
+    count = xp.unknown_size()
     return xp.empty((count,), "int64", boxes), xp.empty((count,), xp.dtype(scores), boxes)
 
 

@@ -1,5 +1,6 @@
 """box_iou (values), clip_boxes_to_image, box_area, remove_small_boxes, masks_to_boxes."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from backends import Backend
@@ -214,8 +215,9 @@ def test_boxes_around_masks_are_torchvisions(backend: Backend) -> None:
     assert_equal(backend("masks_to_boxes", masks), theirs)
 
 
-def test_nan_and_negative_zero_in_masks(backend: Backend) -> None:
-    masks = np.zeros((2, 3, 4), np.float32)
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+def test_nan_and_negative_zero_in_masks(backend: Backend, dtype) -> None:
+    masks = np.zeros((2, 3, 4), dtype)
     masks[0, 1, 2] = np.nan
     masks[1, 2, 1] = -0.0
     assert_equal(backend("masks_to_boxes", masks), np.float32([[2, 1, 2, 1], [0, 0, 0, 0]]))

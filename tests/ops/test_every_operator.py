@@ -11,6 +11,7 @@ from comparison import assert_equal, assert_same_bits
 from strategies import LAYOUTS
 
 import roiops
+from roiops._arrays import adopt
 from roiops.testing import CASES, Case
 
 # Gradients that the reference does not have: gradcheck holds them to its forward functions.
@@ -22,6 +23,11 @@ GRADCHECKED = {
     "encode_boxes_backward",
     "generalized_box_iou_backward",
 }
+
+# Operators whose arguments are numbers only, and that are told what array to make.
+MAKERS = {"cell_anchors", "grid_anchors"}
+# Operators that answer in Python's own types, whatever arrays they are given.
+ANSWERS_IN_PYTHON = {"paste_masks_rle"}
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -117,6 +123,41 @@ def test_dlpack_exporters_are_taken(case: Case) -> None:
     assert_bits(got, flat(operator(*arguments, **case.options)))
 
 
+def test_dlpack_exporters_are_not_copied() -> None:
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)[::-1]
+    _, adopted = adopt("test", boxes=Exporter(array))
+    assert np.shares_memory(adopted, array)
+    assert_same_bits(adopted, array)
+
+
+def swapped(array: np.ndarray) -> np.ndarray:
+    return array.astype(array.dtype.newbyteorder())
+
+
+def misaligned(array: np.ndarray) -> np.ndarray:
+    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    shifted = memory.view(array.dtype).reshape(array.shape)
+    shifted[...] = array
+    return shifted
+
+
+@pytest.mark.parametrize("spoil", [swapped, misaligned])
+@pytest.mark.parametrize(
+    "case",
+    # Not those whose arguments are numbers, or bytes alone.
+    [case for case in CASES if case.operator not in {*MAKERS, "masks_to_boxes"}],
+    ids=lambda case: case.name,
+)
+def test_arrays_that_cannot_be_read_are_refused_by_name(case: Case, spoil: Callable) -> None:
+    operator: Callable = getattr(roiops, case.operator)
+    arguments = made(case)
+    spoilt = convert(arguments, lambda a: is_numpy(a) and a.itemsize > 1, spoil)
+    with pytest.raises(
+        TypeError, match=rf"{case.operator}: [\w\[\].]+ must be aligned and in native"
+    ):
+        operator(*spoilt, **case.options)
+
+
 @every_case
 def test_torch_has_the_same_bits(case: Case) -> None:
     torch = pytest.importorskip("torch")
@@ -131,9 +172,3 @@ def test_torch_has_the_same_bits(case: Case) -> None:
     if case.operator not in ANSWERS_IN_PYTHON:
         assert all(torch.is_tensor(leaf) for leaf in flat(got))
     assert_bits([np.asarray(leaf) for leaf in flat(got)], flat(expected))
-
-
-# Operators whose arguments are numbers only, and that are told what array to make.
-MAKERS = {"cell_anchors", "grid_anchors"}
-# Operators that answer in Python's own types, whatever arrays they are given.
-ANSWERS_IN_PYTHON = {"paste_masks_rle"}

@@ -50,6 +50,25 @@ def test_the_arrays_are_as_large_as_they_say() -> None:
     np.testing.assert_array_equal(array, np.arange(12).reshape(3, 4))
 
 
+@pytest.mark.parametrize("operator", ["roi_pool", "ps_roi_pool", "roi_align"])
+def test_nothing_is_read_beyond_a_side_that_float32_cannot_count(
+    compiled: Backend, operator: str
+) -> None:
+    # 2^24 + 3 is no float32. The cell after the map must not be read, nor written.
+    width = 2**24 + 3
+    row = np.ndarray((1, 1, 1, width + 1), np.float32, mapping(4 * (width + 1)))
+    row[..., -3:] = [1, 2, 7]
+    rois = np.array([[0, 2**24 - 2, 0, 2**24 + 20, 0]], np.float32)
+    got = compiled(operator, row[..., :width], rois, 1)
+    if operator == "roi_pool":
+        assert got.item() == 2
+        grad = np.ones((1, 1, 1, 1), np.float32)
+        back = compiled("roi_pool_backward", grad, row[..., :width], rois)
+        assert back[..., -1].item() == back.sum() == 1
+    else:
+        assert 0 <= got.item() <= 2
+
+
 def test_a_map_of_more_than_two_billion_cells(backend: Backend) -> None:
     # One cell's value everywhere, but for the far corner, where the box lies.
     side = 2**16

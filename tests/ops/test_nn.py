@@ -259,6 +259,8 @@ def test_without_torch_the_error_says_so() -> None:
         "    assert 'roiops.RoIAlign is a torch module: it needs torch' in str(error)\n"
         "else:\n"
         "    raise AssertionError\n"
+        "import inspect\n"
+        "assert not set(roiops._TORCH_MODULES) & {name for name, _ in inspect.getmembers(roiops)}\n"
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import roiops.nn  # noqa: E402  registers the operators, whatever was imported first
+from roiops._operators import OPERATORS  # noqa: E402
 
 
 def registered() -> list[str]:
@@ -207,6 +208,26 @@ def test_opcheck(name: str) -> None:
     operator = getattr(torch.ops.roiops, name).default
     for sample in SAMPLES[name]():
         torch.library.opcheck(operator, sample)
+
+
+def with_gradients(value):
+    """Every floating tensor of the arguments asks for its gradient."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(with_gradients(item) for item in value)
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value.detach().requires_grad_()
+    return value
+
+
+DECISIONS = sorted(name for name, op in OPERATORS.items() if op.backward is None)
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_decisions_carry_no_gradient(name: str) -> None:
+    for sample in SAMPLES[name]():
+        results = getattr(torch.ops.roiops, name)(*with_gradients(sample))
+        for result in results if isinstance(results, (list, tuple)) else [results]:
+            assert not result.requires_grad
 
 
 # --- compiled as the first use --------------------------------------------------------------------

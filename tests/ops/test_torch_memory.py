@@ -60,23 +60,6 @@ def test_devices_are_not_mixed() -> None:
             call()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["nms", "fpn_levels", "grid_anchors", "match_boxes", "paste_masks", "heatmaps_to_keypoints"],
-)
-def test_decisions_carry_no_gradient(name: str) -> None:
-    b = boxes(5).requires_grad_()
-    call = {
-        "nms": lambda: roiops.nms(b, b[:, 0], 0.5),
-        "fpn_levels": lambda: roiops.fpn_levels(b, 2, 5),
-        "grid_anchors": lambda: roiops.grid_anchors([(2, 2)], [8], [(8,)], [(1,)], like=b)[0],
-        "match_boxes": lambda: roiops.match_boxes(b, b, 0.5, 0.5)[2],
-        "paste_masks": lambda: roiops.paste_masks(b[None, :4], b[:1], (5, 5), threshold=None),
-        "heatmaps_to_keypoints": lambda: roiops.heatmaps_to_keypoints(b[:, None, None], b),
-    }[name]
-    assert not call().requires_grad
-
-
 def test_kept_indices_hold_no_more_memory_than_their_own() -> None:
     same = boxes(1).expand(1000, 4)
     keep = roiops.nms(same, torch.rand(1000), 0.5)

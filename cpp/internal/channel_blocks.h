@@ -7,8 +7,8 @@
 #include <memory>
 #include <type_traits>
 
+#include "internal/block.h"
 #include "roiops/array.h"
-#include "roiops/block.h"
 #include "roiops/config.h"
 
 namespace roiops {

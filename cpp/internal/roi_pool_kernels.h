@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "roiops/block.h"
+#include "internal/block.h"
 #include "roiops/isa.h"
 
 namespace roiops {

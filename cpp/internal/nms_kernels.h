@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "roiops/box_tree_kernels.h"
+#include "internal/box_tree_kernels.h"
 #include "roiops/isa.h"
 
 namespace roiops {

@@ -4,8 +4,8 @@
 
 #include <vector>
 
+#include "internal/box_tree_kernels.h"
 #include "roiops/array.h"
-#include "roiops/box_tree_kernels.h"
 
 namespace roiops {
 

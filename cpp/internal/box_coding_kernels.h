@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "internal/exponential.h"
 #include "roiops/config.h"
-#include "roiops/exponential.h"
 #include "roiops/isa.h"
 
 namespace roiops {

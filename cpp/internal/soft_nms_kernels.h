@@ -3,12 +3,11 @@
 
 #include <cstdint>
 
-#include "roiops/box_tree_kernels.h"
+#include "internal/box_tree_kernels.h"
+#include "roiops/decay.h"
 #include "roiops/isa.h"
 
 namespace roiops {
-
-enum class Decay { linear, gaussian, hard };
 
 template <class T>
 struct DecayRule {

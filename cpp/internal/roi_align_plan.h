@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "roiops/channel_blocks.h"
+#include "internal/channel_blocks.h"
+#include "internal/roi_groups.h"
 #include "roiops/check.h"
 #include "roiops/geometry.h"
 #include "roiops/parallel.h"
 #include "roiops/roi_align.h"
-#include "roiops/roi_groups.h"
 
 namespace roiops {
 

@@ -55,7 +55,13 @@ template <class T>
 void centre_taps(Taps<T>& taps, double start, double end, int64_t pixels, int64_t cells) {
   taps.clear();
   if (!(std::isfinite(start) && std::isfinite(end) && end > start)) return;
-  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+  // The pixels between which the mask lies, and one more on either side; each is then tested.
+  const double cell = (end - start) / static_cast<double>(cells);
+  const double first = std::floor(start - 0.5 * cell - 0.5) - 1;
+  const double last = std::ceil(end + 0.5 * cell - 0.5) + 1;
+  const auto begin = static_cast<int64_t>(std::clamp(first, 0.0, static_cast<double>(pixels)));
+  const auto stop = static_cast<int64_t>(std::clamp(last + 1, 0.0, static_cast<double>(pixels)));
+  for (int64_t pixel = begin; pixel < stop; ++pixel) {
     const double source =
         (static_cast<double>(pixel) + 0.5 - start) / (end - start) * static_cast<double>(cells) -
         0.5;
