@@ -11,12 +11,57 @@ from collections.abc import Sequence
 from typing import Any
 
 from roiops import _check, _cpu
-from roiops._arrays import Array, Namespace
+from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
 
 _MAX_SAMPLING_RATIO = 4096
 MAX_SIDE = 2**30  # cells; up to there a float32 sample coordinate fits an int32
 REDUCTIONS = ("mean", "max")
+
+
+def pool(
+    op: str,
+    input: Array,
+    boxes: Array | Sequence[Array],
+    output_size: int | tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
+    placement: str,
+    reduction: str = "mean",
+) -> Array:
+    """What ``roi_align`` and its kin are on one map: their arguments, and where samples lie."""
+    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
+    rois = as_rois(op, xp, boxes, input)
+    height, width = _check.size_pair(op, "output_size", output_size)
+    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
+    return xp.call(
+        FORWARD, [input], rois, None, height, width, [scale],
+        sampling(op, sampling_ratio), placement, reduction,
+    )  # fmt: skip
+
+
+def pool_backward(
+    op: str,
+    grad_output: Array,
+    input: Array,
+    boxes: Array | Sequence[Array],
+    spatial_scale: float,
+    sampling_ratio: int,
+    placement: str,
+    reduction: str = "mean",
+) -> tuple[Array, Array | None]:
+    """Its gradients: by the input, and by the rois where they have one."""
+    xp, grad_output, input, boxes = adopt(
+        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
+    )
+    rois = as_rois(op, xp, boxes, input)
+    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
+    _check.choice(op, "reduction", reduction, REDUCTIONS)
+    samples = sampling(op, sampling_ratio)
+    args = (grad_output, [input], rois, None, [scale], samples, placement, reduction)
+    grad_rois = xp.call(GRAD_ROIS, *args) if has_box_gradient(placement) else None
+    return xp.call(GRAD_INPUT, *args)[0], grad_rois
 
 
 def sampling(op: str, sampling_ratio: Any) -> int:
@@ -221,7 +266,7 @@ def _backward(xp, ctx, grad_output):
     args = (grad_output, maps, rois, levels, *ctx.options)
     needs_maps = any(ctx.needs_input_grad[0])
     grad_maps = xp.call(GRAD_INPUT, *args) if needs_maps else [None] * len(maps)
-    needs_rois = ctx.needs_input_grad[1] and _has_box_gradient(ctx.options)
+    needs_rois = ctx.needs_input_grad[1] and has_box_gradient(ctx.options[2])
     grad_rois = xp.call(GRAD_ROIS, *args) if needs_rois else None
     return grad_maps, grad_rois, *[None] * 7
 
@@ -268,15 +313,15 @@ def _backward_grad_rois(xp, ctx, grads):
 
 
 def _refuse_mixed(asked, options):
-    if asked and _has_box_gradient(options):
+    if asked and has_box_gradient(options[2]):
         raise RuntimeError(
             f"{_name(options[2], None)}: the second derivative through boxes is not implemented; "
             "detach the boxes (boxes.detach()) where you differentiate twice"
         )
 
 
-def _has_box_gradient(options):
-    return options[2] != "ps_pool"
+def has_box_gradient(placement):
+    return placement != "ps_pool"
 
 
 def _position_sensitive(placement):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roiops import _check
-from roiops._arrays import Array, adopt
-from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, as_rois, sampling
+from roiops._arrays import Array
+from roiops.ops._roi_align import pool, pool_backward
 
 _PLACEMENT = "ps_align"
 
@@ -57,15 +56,9 @@ def ps_roi_align(
     array([[0., 1.],
            [2., 3.]], dtype=float32)
     """
-    op = "ps_roi_align"
-    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
-    rois = as_rois(op, xp, boxes, input)
-    height, width = _check.size_pair(op, "output_size", output_size)
-    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    return xp.call(
-        FORWARD, [input], rois, None, height, width, [scale],
-        sampling(op, sampling_ratio), _PLACEMENT, "mean",
-    )  # fmt: skip
+    return pool(
+        "ps_roi_align", input, boxes, output_size, spatial_scale, sampling_ratio, _PLACEMENT
+    )
 
 
 def ps_roi_align_backward(
@@ -79,11 +72,4 @@ def ps_roi_align_backward(
     ``grad_rois`` (K, 5), see ``roi_align_backward``.
     """
     op = "ps_roi_align_backward"
-    xp, grad_output, input, boxes = adopt(
-        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
-    )
-    rois = as_rois(op, xp, boxes, input)
-    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    samples = sampling(op, sampling_ratio)
-    args = (grad_output, [input], rois, None, [scale], samples, _PLACEMENT, "mean")
-    return xp.call(GRAD_INPUT, *args)[0], xp.call(GRAD_ROIS, *args)
+    return pool_backward(op, grad_output, input, boxes, spatial_scale, sampling_ratio, _PLACEMENT)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roiops import _check
-from roiops._arrays import Array, adopt
-from roiops.ops._roi_align import FORWARD, GRAD_INPUT, as_rois
+from roiops._arrays import Array
+from roiops.ops._roi_align import pool, pool_backward
 
-_OPTIONS = (-1, "ps_pool", "mean")  # sampling_ratio is not used
+_OPTIONS = (-1, "ps_pool")  # there are no samples
 
 
 def ps_roi_pool(
@@ -54,12 +53,7 @@ def ps_roi_pool(
     array([[0., 1.],
            [2., 3.]], dtype=float32)
     """
-    op = "ps_roi_pool"
-    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
-    rois = as_rois(op, xp, boxes, input)
-    height, width = _check.size_pair(op, "output_size", output_size)
-    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    return xp.call(FORWARD, [input], rois, None, height, width, [scale], *_OPTIONS)
+    return pool("ps_roi_pool", input, boxes, output_size, spatial_scale, *_OPTIONS)
 
 
 def ps_roi_pool_backward(
@@ -74,9 +68,4 @@ def ps_roi_pool_backward(
     ``grad_output`` is (K, C, height, width) in the features' dtype; otherwise as ``ps_roi_pool``.
     """
     op = "ps_roi_pool_backward"
-    xp, grad_output, input, boxes = adopt(
-        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
-    )
-    rois = as_rois(op, xp, boxes, input)
-    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    return xp.call(GRAD_INPUT, grad_output, [input], rois, None, [scale], *_OPTIONS)[0]
+    return pool_backward(op, grad_output, input, boxes, spatial_scale, *_OPTIONS)[0]

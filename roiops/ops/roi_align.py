@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roiops import _check
-from roiops._arrays import Array, adopt
-from roiops.ops._roi_align import (
-    FORWARD,
-    GRAD_INPUT,
-    GRAD_ROIS,
-    REDUCTIONS,
-    as_rois,
-    placement_of,
-    sampling,
-)
+from roiops._arrays import Array
+from roiops.ops._roi_align import placement_of, pool, pool_backward
 
 
 def roi_align(
@@ -70,14 +61,9 @@ def roi_align(
            [10.5, 12.5]], dtype=float32)
     """
     op = "roi_align"
-    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
-    rois = as_rois(op, xp, boxes, input)
-    height, width = _check.size_pair(op, "output_size", output_size)
-    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    _check.choice(op, "reduction", reduction, REDUCTIONS)
-    return xp.call(
-        FORWARD, [input], rois, None, height, width, [scale],
-        sampling(op, sampling_ratio), placement_of(op, aligned), reduction,
+    return pool(
+        op, input, boxes, output_size, spatial_scale, sampling_ratio, placement_of(op, aligned),
+        reduction,
     )  # fmt: skip
 
 
@@ -105,12 +91,7 @@ def roi_align_backward(
     Raises: as ``roi_align``.
     """
     op = "roi_align_backward"
-    xp, grad_output, input, boxes = adopt(
-        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
-    )
-    rois = as_rois(op, xp, boxes, input)
-    scale = _check.number(op, "spatial_scale", spatial_scale, low=0)
-    _check.choice(op, "reduction", reduction, REDUCTIONS)
-    samples, placement = sampling(op, sampling_ratio), placement_of(op, aligned)
-    args = (grad_output, [input], rois, None, [scale], samples, placement, reduction)
-    return xp.call(GRAD_INPUT, *args)[0], xp.call(GRAD_ROIS, *args)
+    return pool_backward(
+        op, grad_output, input, boxes, spatial_scale, sampling_ratio, placement_of(op, aligned),
+        reduction,
+    )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roiops import _check
-from roiops._arrays import Array, adopt
-from roiops.ops._roi_align import FORWARD, GRAD_INPUT, GRAD_ROIS, REDUCTIONS, as_rois, sampling
+from roiops._arrays import Array
+from roiops.ops._roi_align import pool, pool_backward
 
 PLACEMENTS = {"paper": "warp", "mnc": "warp_mnc"}
 
@@ -57,14 +57,10 @@ def roi_warp(
            [4., 5.]], dtype=float32)
     """
     op = "roi_warp"
-    xp, input, boxes = adopt(op, lists=["boxes"], input=input, boxes=boxes)
-    rois = as_rois(op, xp, boxes, input)
-    scale, placement = _scale_and_placement(op, spatial_scale, convention)
-    height, width = _check.size_pair(op, "output_size", output_size)
-    _check.choice(op, "reduction", reduction, REDUCTIONS)
-    return xp.call(
-        FORWARD, [input], rois, None, height, width, [scale],
-        sampling(op, sampling_ratio), placement, reduction,
+    _check.choice(op, "convention", convention, tuple(PLACEMENTS))
+    return pool(
+        op, input, boxes, output_size, spatial_scale, sampling_ratio, PLACEMENTS[convention],
+        reduction,
     )  # fmt: skip
 
 
@@ -82,17 +78,8 @@ def roi_warp_backward(
     ``grad_rois`` (K, 5), see ``roi_align_backward``.
     """
     op = "roi_warp_backward"
-    xp, grad_output, input, boxes = adopt(
-        op, lists=["boxes"], grad_output=grad_output, input=input, boxes=boxes
-    )
-    rois = as_rois(op, xp, boxes, input)
-    scale, placement = _scale_and_placement(op, spatial_scale, convention)
-    samples = sampling(op, sampling_ratio)
-    _check.choice(op, "reduction", reduction, REDUCTIONS)
-    args = (grad_output, [input], rois, None, [scale], samples, placement, reduction)
-    return xp.call(GRAD_INPUT, *args)[0], xp.call(GRAD_ROIS, *args)
-
-
-def _scale_and_placement(op: str, spatial_scale: float, convention: str) -> tuple[float, str]:
     _check.choice(op, "convention", convention, tuple(PLACEMENTS))
-    return _check.number(op, "spatial_scale", spatial_scale, low=0), PLACEMENTS[convention]
+    return pool_backward(
+        op, grad_output, input, boxes, spatial_scale, sampling_ratio, PLACEMENTS[convention],
+        reduction,
+    )  # fmt: skip
