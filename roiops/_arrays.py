@@ -173,6 +173,8 @@ def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
             if x.layout is not _torch.STRIDED:
                 raise TypeError(f"{op}: {name} must be a dense tensor; got layout {x.layout}")
             return _torch.TORCH, x
+        if isinstance(x, _torch.Proxy):  # it seems to have every attribute
+            raise TypeError(f"{op}: {name} is a torch.fx.Proxy")
     if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
         return NUMPY, _checked(op, name, _from_dlpack(op, name, x))
     raise TypeError(f"{op}: {name} must be a NumPy array or a torch tensor; got {_type_name(x)}")

@@ -8,14 +8,15 @@ nothing of torch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx import Proxy as Proxy
 
-from roiops import _operators
+from roiops import _operators, _torch_calls
 
 _DTYPES = {
     torch.float16: "float16",
@@ -39,6 +40,10 @@ class Torch:
     name = "torch"
 
     def call(self, operator: _operators.Operator, *args: Any) -> Any:
+        if not torch.compiler.is_compiling():
+            result = _DIRECT[operator.name](args)
+            if result is not NotImplemented:
+                return result
         return _OVERLOADS[operator.name](*args)
 
     def empty(self, shape: Sequence[int], dtype: str, like: Tensor) -> Tensor:
@@ -81,6 +86,7 @@ TORCH = Torch()
 
 _LIBRARY = torch.library.Library("roiops", "FRAGMENT")
 _OVERLOADS: dict[str, Any] = {}
+_DIRECT: dict[str, Callable[[tuple[Any, ...]], Any]] = {}
 
 
 def _mark_not_differentiable(ctx: Any, inputs: Any, output: Any) -> None:
@@ -110,6 +116,7 @@ def _register(op: _operators.Operator) -> None:
     )
     # The overload itself: looking it up by name in each call would cost as much as the kernel.
     _OVERLOADS[op.name] = getattr(torch.ops.roiops, op.name).default
+    _DIRECT[op.name] = _torch_calls.direct(TORCH, op)
 
 
 for _op in _operators.OPERATORS.values():

@@ -166,10 +166,10 @@ def torch_headers_nowhere(path: PurePosixPath, text: str) -> list[str]:
 
 
 def roiops_needs_numpy_alone(path: PurePosixPath, text: str) -> list[str]:
-    """torch is imported by two modules, and these only inside functions (or by each other)."""
+    """torch is imported by three modules, and these only inside functions (or by each other)."""
     if not is_python(path, "roiops"):
         return []
-    with_torch = {"roiops/_torch.py", "roiops/nn.py"}
+    with_torch = {"roiops/_torch.py", "roiops/_torch_calls.py", "roiops/nn.py"}
     tree = ast.parse(text)
     if str(path) in with_torch:
         allowed = ("numpy", "roiops", "torch", *sys.stdlib_module_names)
@@ -183,7 +183,7 @@ def roiops_needs_numpy_alone(path: PurePosixPath, text: str) -> list[str]:
     return wrong + [
         f"{path} imports {name} when it is imported, and with it torch"
         for name in imports_at_import(tree)
-        if within(name, "roiops._torch", "roiops.nn")
+        if within(name, "roiops._torch", "roiops._torch_calls", "roiops.nn")
     ]
 
 

@@ -36,6 +36,9 @@ for setting in "$@"; do
       ;;
     torch-2.13)
       isa=avx2
+      # Here and below only what depends on the instruction set or on torch: with NumPy alone, above,
+      # and in the suite (make test) all of it runs.
+      tests=("$work"/tests/ops/test_{every_operator,half,instruction_sets,torch*,nn}.py)
       install "$folder" constraints/demo.txt torch pytest hypothesis ml-dtypes
       ;;
     torch-2.14)
@@ -43,9 +46,7 @@ for setting in "$@"; do
       # wheel: a path in a .pth file comes after the environment's own packages, and the editable
       # install there stays inactive, its own .pth files not being read.
       isa=
-      # The suite itself runs with this torch and this instruction set (make test): here only what
-      # holds every operator to the others, and what speaks of torch.
-      tests=("$work"/tests/ops/test_{every_operator,torch*,nn,drop_in}.py)
+      tests=("$work"/tests/ops/test_{torch,nn,drop_in}.py)
       install "$folder" constraints/test.txt --no-deps
       packages=("$root"/.venv-test/lib/python*/site-packages)
       echo "${packages[0]}" >"$(echo "$folder"/lib/python*/site-packages)/test_environment.pth"

@@ -8,11 +8,13 @@ import numpy as np
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 _CONVENTIONS = ("torchvision", "detectron2", "detectron")
 
 
+@leaf
 def cell_anchors(
     sizes: Sequence[float],
     aspect_ratios: Sequence[float],
@@ -59,6 +61,7 @@ def cell_anchors(
     return xp.call(_GRID_ANCHORS, like, 1, 1, stride, stride, *shapes, convention)
 
 
+@leaf
 def grid_anchors(
     feature_sizes: Sequence[tuple[int, int]],
     strides: Sequence[float | tuple[float, float]],

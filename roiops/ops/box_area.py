@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator, once_only
 from roiops.ops.box_convert import UPRIGHT
 
 
+@leaf
 def box_area(boxes: Array, fmt: str = "xyxy") -> Array:
     """Width times height of each box.
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator, once_only
 from roiops.ops.clip_boxes import image_size
 
 SCALE_CLAMP = math.log(1000 / 16)
 
 
+@leaf
 def encode_boxes(
     reference_boxes: Array,
     proposals: Array,
@@ -63,6 +65,7 @@ def encode_boxes(
     )
 
 
+@leaf
 def encode_boxes_backward(
     grad_output: Array,
     reference_boxes: Array,
@@ -93,6 +96,7 @@ def encode_boxes_backward(
     )
 
 
+@leaf
 def decode_boxes(
     deltas: Array,
     boxes: Array,
@@ -142,6 +146,7 @@ def decode_boxes(
     return xp.call(_DECODE, _check.promoted(xp, deltas), _check.promoted(xp, boxes), *options)
 
 
+@leaf
 def decode_boxes_backward(
     grad_output: Array,
     deltas: Array,

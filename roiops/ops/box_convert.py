@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator, once_only
 
 UPRIGHT = ("xyxy", "xywh", "cxcywh")
@@ -11,6 +12,7 @@ _ROTATED = {"xywhr": 5, "cxcywhr": 5, "xyxyxyxy": 8}
 _LENGTHS = dict.fromkeys(UPRIGHT, 4) | _ROTATED
 
 
+@leaf
 def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     """Rewrite boxes from one format to another.
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator, once_only
 from roiops.ops.box_convert import UPRIGHT, box_convert
 
 
+@leaf
 def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy", *, plus_one: bool = False) -> Array:
     """Intersection over union of every pair of boxes.
 
@@ -45,6 +47,7 @@ def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy", *, plus_one: bool =
     return _pairs("box_iou", boxes1, boxes2, fmt, "iou", 0.0, plus_one)
 
 
+@leaf
 def generalized_box_iou(boxes1: Array, boxes2: Array) -> Array:
     """Generalized IoU of every pair of boxes, in [-1, 1]: the IoU less the share of the smallest
     box around both that neither covers.
@@ -65,6 +68,7 @@ def generalized_box_iou(boxes1: Array, boxes2: Array) -> Array:
     return _pairs("generalized_box_iou", boxes1, boxes2, "xyxy", "generalized", 0.0, False)
 
 
+@leaf
 def distance_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7) -> Array:
     """Distance IoU of every pair of boxes: the IoU less the squared distance of the centres in
     units of the diagonal of the smallest box around both.
@@ -84,6 +88,7 @@ def distance_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7) -> Array:
     return _pairs("distance_box_iou", boxes1, boxes2, "xyxy", "distance", eps, False)
 
 
+@leaf
 def complete_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7) -> Array:
     """Complete IoU of every pair of boxes: the distance IoU less alpha v, where
     v = (2 / pi (atan(w1 / h1) - atan(w2 / h2)))^2 is the difference of their shapes and
@@ -104,6 +109,7 @@ def complete_box_iou(boxes1: Array, boxes2: Array, eps: float = 1e-7) -> Array:
     return _pairs("complete_box_iou", boxes1, boxes2, "xyxy", "complete", eps, False)
 
 
+@leaf
 def box_iou_backward(
     grad_output: Array, boxes1: Array, boxes2: Array, *, plus_one: bool = False
 ) -> tuple[Array, Array]:
@@ -121,6 +127,7 @@ def box_iou_backward(
     return _gradients("box_iou_backward", grad_output, boxes1, boxes2, "iou", 0.0, plus_one)
 
 
+@leaf
 def generalized_box_iou_backward(
     grad_output: Array, boxes1: Array, boxes2: Array
 ) -> tuple[Array, Array]:
@@ -129,6 +136,7 @@ def generalized_box_iou_backward(
     return _gradients(op, grad_output, boxes1, boxes2, "generalized", 0.0, False)
 
 
+@leaf
 def distance_box_iou_backward(
     grad_output: Array, boxes1: Array, boxes2: Array, eps: float = 1e-7
 ) -> tuple[Array, Array]:
@@ -137,6 +145,7 @@ def distance_box_iou_backward(
     return _gradients(op, grad_output, boxes1, boxes2, "distance", eps, False)
 
 
+@leaf
 def complete_box_iou_backward(
     grad_output: Array, boxes1: Array, boxes2: Array, eps: float = 1e-7
 ) -> tuple[Array, Array]:

@@ -6,9 +6,11 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 
+@leaf
 def clip_boxes_to_image(boxes: Array, size: tuple[int, int]) -> Array:
     """Clamp boxes to an image: x to [0, width], y to [0, height].
 

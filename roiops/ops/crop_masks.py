@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 from roiops.ops._roi_align import MAX_SIDE
 from roiops.ops.paste_masks import CONVENTIONS
 
 
+@leaf
 def crop_masks(
     masks: Array,
     boxes: Array,

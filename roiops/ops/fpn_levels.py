@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 _FARTHEST = 60  # levels that a size of 2^level, squared, still is a float64 for
 _LARGEST_SCALE = 1e30
 
 
+@leaf
 def fpn_levels(
     boxes: Array,
     min_level: int,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 _MAX_SIZE = 2**30
 _FLOATING = "float16, bfloat16, float32 or float64"
 
 
+@leaf
 def keypoints_to_heatmap(keypoints: Array, boxes: Array, size: int) -> tuple[Array, Array]:
     """The cell of each keypoint in a heatmap over its box: the class that a keypoint head learns.
 
@@ -44,6 +46,7 @@ def keypoints_to_heatmap(keypoints: Array, boxes: Array, size: int) -> tuple[Arr
     return xp.call(_ENCODE, keypoints, boxes, _check.whole(op, "size", size, 1, _MAX_SIZE))
 
 
+@leaf
 def heatmaps_to_keypoints(heatmaps: Array, boxes: Array) -> Array:
     """Where each predicted heatmap has its maximum, at the resolution of the picture.
 

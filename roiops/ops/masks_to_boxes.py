@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 
+@leaf
 def masks_to_boxes(masks: Array) -> Array:
     """The tight box around each mask: the first and last column and row that hold a set pixel.
 

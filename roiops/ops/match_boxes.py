@@ -7,9 +7,11 @@ from typing import Any
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 
+@leaf
 def match_boxes(
     targets: Array | Sequence[Array],
     boxes: Array | Sequence[Array],

@@ -8,6 +8,7 @@ from typing import Any
 
 from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops.ops._roi_align import (
     FORWARD,
     GRAD_INPUT,
@@ -21,6 +22,7 @@ from roiops.ops._roi_align import (
 from roiops.ops.fpn_levels import fpn_levels
 
 
+@leaf
 def multiscale_roi_align(
     inputs: Sequence[Array],
     boxes: Array | Sequence[Array],
@@ -76,6 +78,7 @@ def multiscale_roi_align(
     )  # fmt: skip
 
 
+@leaf
 def multiscale_roi_align_backward(
     grad_output: Array,
     inputs: Sequence[Array],

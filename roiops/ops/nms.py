@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 _MAX_OUTPUT = 2**24  # per image: memory is taken for as many
 
 
+@leaf
 def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = False) -> Array:
     """Keep the boxes that overlap no better one by more than a threshold.
 
@@ -48,6 +50,7 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, *, plus_one: bool = F
     )
 
 
+@leaf
 def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
     """NMS in which boxes of different groups (classes, pyramid levels, images) never meet.
 
@@ -76,6 +79,7 @@ def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) 
     return xp.call(_NMS, boxes, scores, idxs, iou_threshold, False)
 
 
+@leaf
 def padded_nms(
     boxes: Array,
     scores: Array,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 CONVENTIONS = ("torchvision", "detectron2")
 
 
+@leaf
 def paste_masks(
     masks: Array,
     boxes: Array,

@@ -9,12 +9,14 @@ import numpy as np
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 from roiops.ops.paste_masks import CONVENTIONS, check_masks
 
 _MAX_PIXELS = 2**32 - 1  # COCO's run lengths are 32-bit numbers
 
 
+@leaf
 def paste_masks_rle(
     masks: Array,
     boxes: Array,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roiops._arrays import Array
+from roiops._fx import leaf
 from roiops.ops._roi_align import pool, pool_backward
 
 _PLACEMENT = "ps_align"
 
 
+@leaf
 def ps_roi_align(
     input: Array,
     boxes: Array | Sequence[Array],
@@ -61,6 +63,7 @@ def ps_roi_align(
     )
 
 
+@leaf
 def ps_roi_align_backward(
     grad_output: Array,
     input: Array,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roiops._arrays import Array
+from roiops._fx import leaf
 from roiops.ops._roi_align import pool, pool_backward
 
 _OPTIONS = (-1, "ps_pool")  # there are no samples
 
 
+@leaf
 def ps_roi_pool(
     input: Array,
     boxes: Array | Sequence[Array],
@@ -56,6 +58,7 @@ def ps_roi_pool(
     return pool("ps_roi_pool", input, boxes, output_size, spatial_scale, *_OPTIONS)
 
 
+@leaf
 def ps_roi_pool_backward(
     grad_output: Array,
     input: Array,

@@ -9,9 +9,11 @@ import numpy as np
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 
+@leaf
 def rasterize_polygons(
     polygons: Sequence[Sequence[Sequence[float] | Array]],
     boxes: Array,

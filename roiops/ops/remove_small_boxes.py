@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 
 
+@leaf
 def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     """Indices of the boxes both of whose sides are at least ``min_size``.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roiops._arrays import Array
+from roiops._fx import leaf
 from roiops.ops._roi_align import placement_of, pool, pool_backward
 
 
+@leaf
 def roi_align(
     input: Array,
     boxes: Array | Sequence[Array],
@@ -67,6 +69,7 @@ def roi_align(
     )  # fmt: skip
 
 
+@leaf
 def roi_align_backward(
     grad_output: Array,
     input: Array,

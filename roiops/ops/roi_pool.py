@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 from roiops.ops._roi_align import (
     MAX_SIDE,
@@ -16,6 +17,7 @@ from roiops.ops._roi_align import (
 )
 
 
+@leaf
 def roi_pool(
     input: Array,
     boxes: Array | Sequence[Array],
@@ -62,6 +64,7 @@ def roi_pool(
     return xp.call(_FORWARD, input, rois, height, width, scale)
 
 
+@leaf
 def roi_pool_backward(
     grad_output: Array,
     input: Array,

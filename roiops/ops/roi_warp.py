@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from roiops import _check
 from roiops._arrays import Array
+from roiops._fx import leaf
 from roiops.ops._roi_align import pool, pool_backward
 
 PLACEMENTS = {"paper": "warp", "mnc": "warp_mnc"}
 
 
+@leaf
 def roi_warp(
     input: Array,
     boxes: Array | Sequence[Array],
@@ -64,6 +66,7 @@ def roi_warp(
     )  # fmt: skip
 
 
+@leaf
 def roi_warp_backward(
     grad_output: Array,
     input: Array,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from roiops import _check, _cpu
 from roiops._arrays import Array, Namespace, adopt
+from roiops._fx import leaf
 from roiops._operators import Operator
 from roiops.ops.nms import check_candidates, threshold
 
@@ -11,6 +12,7 @@ METHODS = ("linear", "gaussian", "hard")
 _LEAST_SIGMA = 1e-30
 
 
+@leaf
 def soft_nms(
     boxes: Array,
     scores: Array,

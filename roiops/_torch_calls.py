@@ -1,0 +1,212 @@
+"""How an operator is called on tensors outside a compiler.
+
+torch's dispatcher costs more than the smallest kernel: it converts the arguments of an operator
+written in Python twice. So a call that nobody watches runs the operator at once; one that asks for
+gradients, or happens under ``torch.func``, goes through an autograd function of its own (what
+``torch.library`` makes of an operator's backward is refused by ``torch.func``); and whatever else
+may be listening (a compiler, a mode, a profiler, a subclass) is served by the dispatcher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from roiops._arrays import Namespace
+from roiops._operators import Operator
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+try:
+    # Not public: where a torch lacks one of them, every call takes the dispatcher.
+    from torch._C import (
+        _are_functorch_transforms_active as _functorch,
+    )
+    from torch._C import (
+        _get_tracing_state as _tracing,
+    )
+    from torch._C import (
+        _len_torch_dispatch_stack as _dispatch_modes,
+    )
+    from torch._C import (
+        _len_torch_function_stack as _function_modes,
+    )
+    from torch._C._autograd import _profiler_enabled as _profiling
+except ImportError:
+
+    def _watched() -> bool:
+        return True
+else:
+
+    def _watched() -> bool:
+        return bool(_dispatch_modes() or _function_modes() or _tracing() or _profiling())
+
+
+def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
+    """The way of ``op`` around the dispatcher: called with its arguments, it gives the results, or
+    NotImplemented where the dispatcher must be asked."""
+    function = _function(xp, op)
+
+    def call(args: tuple[Any, ...]) -> Any:
+        if _watched():
+            return NotImplemented
+        needs_grad = False
+        for arg in args:
+            for x in arg if type(arg) is list else (arg,):
+                if isinstance(x, Tensor):
+                    if type(x) not in _PLAIN or not x.is_cpu:
+                        return NotImplemented
+                    needs_grad = needs_grad or x.requires_grad
+        if (needs_grad and torch.is_grad_enabled()) or _functorch() or _forward_mode():
+            return function(args)
+        return op.run(xp, *args)
+
+    return call
+
+
+def _forward_mode() -> bool:
+    """Whether tensors may carry tangents; not so inside an autograd function."""
+    return forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled()
+
+
+def _function(xp: Namespace, op: Operator) -> Callable[[tuple[Any, ...]], Any]:
+    """``op`` as an autograd function, which takes the tensors of its arguments one by one."""
+    several = op.schema.endswith("Tensor[]")
+
+    class Call(torch.autograd.Function):
+        @staticmethod
+        def forward(structure: _Structure, *tensors: Tensor) -> Any:
+            results = xp.call(op, *structure.restore(tensors))
+            return tuple(results) if several else results
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            structure, *tensors = inputs
+            ctx.structure = structure
+            if op.backward is None:
+                ctx.outputs = len(output) if isinstance(output, tuple) else None
+                ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else [output]))
+            elif op.save is not None:
+                op.save(ctx, structure.restore(tensors), output)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            assert op.backward is not None
+            view = _Context(ctx)
+            results = (
+                op.backward(xp, view, list(grads)) if several else op.backward(xp, view, *grads)
+            )
+            return None, *ctx.structure.flatten(results)
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            if op.backward is None:  # a decision has no tangent
+                return None if ctx.outputs is None else (None,) * ctx.outputs
+            raise NotImplementedError(
+                f"roiops.{op.name}: forward-mode differentiation is not implemented; use reverse "
+                "mode (torch.func.vjp, jacrev, torch.autograd.grad)"
+            )
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[Any, ...], structure: _Structure, *tensors: Any) -> Any:
+            """One call after the other: there is nothing to gain from a larger one."""
+            results = []
+            for i in range(info.batch_size):
+                one = [
+                    x if dim is None else x.select(dim, i)
+                    for x, dim in zip(tensors, in_dims[1:], strict=True)
+                ]
+                results.append(xp.call(op, *structure.restore(one)))
+            return _stack(op.name, results)
+
+    Call.__name__ = Call.__qualname__ = op.name  # names the nodes of a graph
+
+    def apply(args: tuple[Any, ...]) -> Any:
+        structure, tensors = _Structure.of(args)
+        results = Call.apply(structure, *tensors)
+        return list(results) if several else results
+
+    return apply
+
+
+class _Structure:
+    """Where the tensors stand in an operator's arguments."""
+
+    def __init__(self, args: tuple[Any, ...], counts: list[int]) -> None:
+        self.args = args  # without the tensors
+        self.counts = counts  # of tensors: 0 for another value, -n for a list of n
+
+    @classmethod
+    def of(cls, args: tuple[Any, ...]) -> tuple[_Structure, list[Tensor]]:
+        others: list[Any] = []
+        counts: list[int] = []
+        tensors: list[Tensor] = []
+        for arg in args:
+            if isinstance(arg, Tensor):
+                tensors.append(arg)
+                others.append(None)
+                counts.append(1)
+            elif type(arg) is list and arg and isinstance(arg[0], Tensor):
+                tensors.extend(arg)
+                others.append(None)
+                counts.append(-len(arg))
+            else:
+                others.append(arg)
+                counts.append(0)
+        return cls(tuple(others), counts), tensors
+
+    def restore(self, flat: Any) -> tuple[Any, ...]:
+        """The arguments, or what belongs to them, from one value per tensor."""
+        values = iter(flat)
+        return tuple(
+            other
+            if count == 0
+            else next(values)
+            if count == 1
+            else [next(values) for _ in range(-count)]
+            for other, count in zip(self.args, self.counts, strict=True)
+        )
+
+    def flatten(self, results: Any) -> list[Any]:
+        """One value per tensor, from one per argument."""
+        flat: list[Any] = []
+        for result, count in zip(results, self.counts, strict=True):
+            if count == 1:
+                flat.append(result)
+            elif count < 0:
+                flat.extend(result)
+        return flat
+
+
+class _Context:
+    """An autograd context as ``Operator.backward`` knows it, which speaks of whole arguments."""
+
+    def __init__(self, ctx: Any) -> None:
+        self._ctx = ctx
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
+
+    @property
+    def needs_input_grad(self) -> tuple[Any, ...]:
+        structure = self._ctx.structure
+        return _Structure((False,) * len(structure.args), structure.counts).restore(
+            self._ctx.needs_input_grad[1:]
+        )
+
+
+def _stack(op: str, results: list[Any]) -> Any:
+    """Results of single calls as one, with a new first dimension."""
+    if isinstance(results[0], (list, tuple)):
+        stacked = [_stack(op, list(members))[0] for members in zip(*results, strict=True)]
+        return tuple(stacked), (0,) * len(stacked)
+    if any(r.shape != results[0].shape for r in results):
+        raise RuntimeError(
+            f"roiops.{op}: torch.vmap needs results of one shape; got "
+            f"{', '.join(str(tuple(r.shape)) for r in results)} (padded_nms has a fixed one)"
+        )
+    return torch.stack(results), 0
