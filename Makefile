@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a stranger needs; the rest is for work on the code.
 # Each target prepares what it needs; nothing outside this folder (and pip's cache) is written.
 .DEFAULT_GOAL := help
-.PHONY: help bench demo fuzz test test-all test-matrix wheel lint format build clean
+.PHONY: help bench demo docs fuzz test test-all test-matrix wheel lint format build clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -26,6 +26,11 @@ test-all: build ## the whole test suite with many more random examples per prope
 
 bench: build ## speed beside torchvision (CASES="nms roi_align": some; more: python -m benchmarks --help)
 	$(TEST)/bin/python -m benchmarks run $(CASES)
+
+docs: build ## pages and their pictures, in build/docs; warnings are errors
+	$(TEST)/bin/python docs/pictures
+	$(TEST)/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "build/docs/index.html"
 
 fuzz: $(TEST)/installed ## a million random cases against the core, built with sanitizers
 	tools/fuzz.sh $(TEST) address,undefined 1000000

@@ -1,4 +1,5 @@
-"""What the documentation shows is what happens: examples run, links lead somewhere."""
+"""What the documentation shows is what happens: examples run, links lead somewhere, pictures are
+what their code draws. (That the pages can be built, `make docs` says.)"""
 
 from __future__ import annotations
 
@@ -6,6 +7,9 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,9 @@ from backends import ABOUT_THE_MACHINE
 import roiops
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+PUBLIC = {*roiops.__all__, *roiops._TORCH_MODULES}
 MODULES = sorted(m.name for m in pkgutil.walk_packages(roiops.__path__, "roiops."))
 
 
@@ -33,7 +39,7 @@ def test_docstring_examples(name: str) -> None:
 def test_every_operator_has_an_example() -> None:
     without = {
         name
-        for name in (*roiops.__all__, *roiops._TORCH_MODULES)
+        for name in PUBLIC
         if callable(function := getattr(roiops, name))
         and not name.endswith("_backward")  # for those without autograd
         and not any(test.examples for test in doctest.DocTestFinder().find(function))
@@ -43,13 +49,16 @@ def test_every_operator_has_an_example() -> None:
 
 def test_readme_names_every_operator() -> None:
     text = (ROOT / "README.md").read_text()
-    names = {*roiops.__all__, *roiops._TORCH_MODULES} - ABOUT_THE_MACHINE
+    names = PUBLIC - ABOUT_THE_MACHINE
     assert {n for n in names if not n.endswith("_backward") and f"`{n}`" not in text} <= {
         "reference"
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@every_page
 def test_page_examples(page: Path) -> None:
     """```pycon blocks of a page, in order, as one session."""
     blocks = re.findall(r"^```pycon\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
@@ -58,7 +67,7 @@ def test_page_examples(page: Path) -> None:
     assert failures(test) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@every_page
 def test_page_links(page: Path) -> None:
     """Links and pictures that lead into the repository, and files named in backquotes."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -68,6 +77,33 @@ def test_page_links(page: Path) -> None:
     rooms = "cpp|roiops|detector|benchmarks|tests|tools|docs|constraints"
     for name in re.findall(rf"`((?:{rooms})/[\w./-]+)`", text):
         assert "NAME" in name or (ROOT / name).exists(), name
+
+
+def reference_entries(text: str) -> list[str]:
+    """The public names whose docstring a page includes."""
+    return re.findall(r"^\.\. auto(?:function|class):: roiops\.(\w+)$", text, re.MULTILINE)
+
+
+def test_one_page_has_each_public_name() -> None:
+    entries = [name for page in PAGES for name in reference_entries(page.read_text())]
+    assert Counter(entries) == Counter(PUBLIC - {"reference"})
+
+
+def test_pictures_are_what_their_code_draws(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    subprocess.run([sys.executable, DOCS / "pictures", tmp_path], check=True)
+    drawn, committed = (
+        {path.name: path.read_text() for path in folder.glob("*.svg")}
+        for folder in (tmp_path, DOCS / "pictures")
+    )
+    assert drawn.keys() == committed.keys()
+    assert [name for name in drawn if drawn[name] != committed[name]] == []  # make docs
+    shown = {
+        Path(link).name
+        for page in PAGES
+        for link in re.findall(r"!\[.*\]\((.+)\)", page.read_text())
+    }
+    assert drawn.keys() <= shown
 
 
 def test_wrong_examples_and_links_are_seen(tmp_path: Path) -> None:
