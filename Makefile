@@ -39,7 +39,7 @@ fuzz: $(TEST)/installed ## a million random cases against the core, built with s
 test-matrix: wheel $(TEST)/installed ## one wheel against NumPy alone, torch 2.13.0, torch 2.14.1
 	tools/test_matrix.sh $(PYTHON) numpy torch-2.13 torch-2.14
 
-wheel: ## one wheel, in dist/
+wheel: ## one manylinux wheel, in dist/
 	tools/build_wheel.sh $(PYTHON)
 
 lint: build ## what CI checks besides the tests

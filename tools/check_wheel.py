@@ -4,7 +4,8 @@
 
 Files are compared with the source tree, so that a module, a stub or a data file that is added here
 and forgotten in the packaging is named. The compiled module may need nothing but what every Linux
-has: no torch, no Python library, no OpenMP.
+has: no torch, no Python library, no OpenMP. Its tag must say on which Linux systems it runs
+(manylinux): pip installs it there and refuses it elsewhere.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def main(path: str) -> int:
                 for library in needed_libraries(wheel.read(extension))
                 if not any(fnmatch.fnmatch(library, system) for system in SYSTEM_LIBRARIES)
             ]
+    if "manylinux" not in Path(path).name:
+        found.append("no manylinux tag: auditwheel has not repaired it")
     size = Path(path).stat().st_size
     print(f"{Path(path).name}: {size / 1e6:.1f} MB, {len(names)} files, {len(found)} problems")
     for problem in found:
