@@ -12,6 +12,7 @@ import pytest
 from backends import ABOUT_THE_MACHINE
 
 import roiops
+from roiops._operators import OPERATORS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,6 +48,12 @@ def test_readme_names_every_operator() -> None:
     assert {n for n in names if not n.endswith("_backward") and f"`{n}`" not in text} <= {
         "reference"
     }
+
+
+def test_onnx_page_names_every_operator() -> None:
+    text = (ROOT / "docs/onnx.md").read_text()
+    gradients = {name for name, why in roiops.onnx.UNSUPPORTED.items() if "gradient" in why}
+    assert {name for name in OPERATORS if f"`{name}`" not in text} <= gradients
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
