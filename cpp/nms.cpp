@@ -145,9 +145,9 @@ void suppress_group(const Group& group, double iou_threshold, bool plus_one) {
 // One image's share of arrays with an image dimension in front.
 Array of_image(const Array& a, int64_t image) {
   Array part = a;
-  if (!a.data) return part;
+  if (!a.ndim) return part;  // no groups
   const int64_t bytes = a.dtype == DType::float32 ? 4 : 8;
-  part.data = a.at<char>() + image * a.stride[0] * bytes;
+  if (a.data) part.data = a.at<char>() + image * a.stride[0] * bytes;  // empty ones may have none
   --part.ndim;
   std::copy(a.shape + 1, a.shape + a.ndim, part.shape);
   std::copy(a.stride + 1, a.stride + a.ndim, part.stride);

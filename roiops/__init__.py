@@ -2,6 +2,7 @@
 
 from typing import Any as _Any
 
+from roiops import onnx as onnx
 from roiops import reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config

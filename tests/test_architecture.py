@@ -165,25 +165,35 @@ def torch_headers_nowhere(path: PurePosixPath, text: str) -> list[str]:
     ]
 
 
+# What these files may import beside NumPy; others import them only inside functions.
+BESIDE_NUMPY = {
+    "roiops/_torch.py": ("torch",),
+    "roiops/_torch_calls.py": ("torch",),
+    "roiops/nn.py": ("torch",),
+    "roiops/onnx/[a-z]*.py": ("onnx_ir", "onnxscript"),
+}
+INSIDE_FUNCTIONS = {"roiops/onnx/__init__.py": ("torch", "onnxscript")}
+
+
 def roiops_needs_numpy_alone(path: PurePosixPath, text: str) -> list[str]:
-    """torch is imported by three modules, and these only inside functions (or by each other)."""
     if not is_python(path, "roiops"):
         return []
-    with_torch = {"roiops/_torch.py", "roiops/_torch_calls.py", "roiops/nn.py"}
+    beside = next((names for file, names in BESIDE_NUMPY.items() if path.match(file)), ())
+    inside = INSIDE_FUNCTIONS.get(str(path), ())
     tree = ast.parse(text)
-    if str(path) in with_torch:
-        allowed = ("numpy", "roiops", "torch", *sys.stdlib_module_names)
-        return [f"{path} imports {name}" for name in imports(tree) if not within(name, *allowed)]
-    allowed = ("numpy", "roiops", *sys.stdlib_module_names)
+    allowed = ("numpy", "roiops", *beside, *inside, *sys.stdlib_module_names)
     wrong = [
         f"{path} imports {name}: roiops needs NumPy alone"
         for name in imports(tree)
         if not within(name, *allowed)
     ]
+    if beside:
+        return wrong
     return wrong + [
-        f"{path} imports {name} when it is imported, and with it torch"
+        f"{path} imports {name} when it is imported: roiops needs NumPy alone"
         for name in imports_at_import(tree)
-        if within(name, "roiops._torch", "roiops._torch_calls", "roiops.nn")
+        if within(name, "roiops._torch", "roiops._torch_calls", "roiops.nn", *inside)
+        or name.startswith("roiops.onnx.")
     ]
 
 
@@ -331,6 +341,11 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (roiops_needs_numpy_alone, "roiops/__init__.py", "try:\n    from roiops import nn\nfinally:\n"
      "    pass\n"),
     (roiops_needs_numpy_alone, "roiops/nn.py", "import torchvision\n"),
+    (roiops_needs_numpy_alone, "roiops/ops/nms.py", "def f():\n    import onnxscript\n"),
+    (roiops_needs_numpy_alone, "roiops/ops/nms.py", "from roiops.onnx.boxes import nms\n"),
+    (roiops_needs_numpy_alone, "roiops/onnx/boxes.py", "def f():\n    import torch\n"),
+    (roiops_needs_numpy_alone, "roiops/onnx/__init__.py", "import torch\n"),
+    (roiops_needs_numpy_alone, "roiops/onnx/__init__.py", "def f():\n    import onnx\n"),
     (reference_stands_alone, "roiops/reference/nms.py", "from roiops import _cpu\n"),
     (reference_stands_alone, "roiops/reference/nms.py", "def f():\n    import roiops.ops.nms\n"),
     (roiops_ignores_the_detector, "roiops/nn.py", "from detector.rpn import RPN\n"),

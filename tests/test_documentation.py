@@ -16,6 +16,7 @@ import pytest
 from backends import ABOUT_THE_MACHINE
 
 import roiops
+from roiops._operators import OPERATORS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -53,6 +54,12 @@ def test_readme_names_every_operator() -> None:
     assert {n for n in names if not n.endswith("_backward") and f"`{n}`" not in text} <= {
         "reference"
     }
+
+
+def test_onnx_page_names_every_operator() -> None:
+    text = (ROOT / "docs/onnx.md").read_text()
+    gradients = {name for name, why in roiops.onnx.UNSUPPORTED.items() if "gradient" in why}
+    assert {name for name in OPERATORS if f"`{name}`" not in text} <= gradients
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -60,6 +60,16 @@ def fpn_levels(
     return xp.call(_FPN_LEVELS, _check.promoted(xp, boxes), low, high, scale, level)
 
 
+def thresholds(
+    min_level: int, max_level: int, canonical_scale: float, canonical_level: int
+) -> list[float]:
+    """The areas at which the levels after ``min_level`` begin."""
+    return [
+        (canonical_scale * 2.0 ** (level - canonical_level - 1e-6)) ** 2
+        for level in range(min_level + 1, max_level + 1)
+    ]
+
+
 # fmt: off
 def _allocate(xp, boxes, min_level, max_level, canonical_scale, canonical_level):
     _check.shape("fpn_levels", "boxes", "(N, 4) or (N, 5)", boxes,
@@ -69,12 +79,9 @@ def _allocate(xp, boxes, min_level, max_level, canonical_scale, canonical_level)
 
 
 def _compute(xp, levels, boxes, min_level, max_level, canonical_scale, canonical_level):
-    thresholds = [
-        (canonical_scale * 2.0 ** (level - canonical_level - 1e-6)) ** 2
-        for level in range(min_level + 1, max_level + 1)
-    ]
+    begin = thresholds(min_level, max_level, canonical_scale, canonical_level)
     _cpu.fpn_levels(
-        xp.describe(levels), xp.describe(boxes[:, -4:]), min_level, thresholds, xp.threads()
+        xp.describe(levels), xp.describe(boxes[:, -4:]), min_level, begin, xp.threads()
     )
 
 

@@ -42,22 +42,29 @@ def made(case: Case, seed: int = 0) -> Any:
     return tensors(case.arguments(np.random.default_rng(seed), False))
 
 
-def with_fewer_boxes(arguments: Any) -> Any:
-    """The same work on five boxes less (and targets, masks, gradients of them)."""
+def with_fewer_boxes(arguments: Any, left: Callable[[int], int] = lambda count: count - 5) -> Any:
+    """The same work on less boxes (and targets, masks, gradients of them)."""
     counts: set[int] = set()
-    convert(arguments, is_box_array, lambda x: counts.add(x.shape[0]))
+    convert(arguments, is_box_array, lambda x: counts.add(x.shape[-2]))
 
     def cut(x: Any) -> Any:
         for axis in (0, 1)[: x.ndim]:
             if x.shape[axis] in counts:
-                x = x.narrow(axis, 0, x.shape[axis] - 5).contiguous()
+                x = x.narrow(axis, 0, left(x.shape[axis])).clone(
+                    memory_format=torch.contiguous_format
+                )
         return x
 
     return convert(arguments, torch.is_tensor, cut)
 
 
 def is_box_array(value: Any) -> bool:
-    return torch.is_tensor(value) and value.ndim == 2 and value.shape[0] > 8
+    return (
+        torch.is_tensor(value)
+        and value.ndim in (2, 3)
+        and value.shape[-1] in (4, 5)
+        and value.shape[-2] > 5
+    )
 
 
 def flat(value: Any) -> list[Any]:
@@ -174,6 +181,19 @@ def test_symbolic_tracing_records_anchors() -> None:
 def test_wrong_arguments_are_still_refused_while_tracing() -> None:
     with pytest.raises(TypeError, match="nms: boxes must be a NumPy array or a torch tensor"):
         torch.fx.symbolic_trace(lambda: roiops.nms("boxes", torch.ones(1), 0.5))
+
+
+@every_case
+def test_nothing_is_little_work(case: Case) -> None:
+    """No boxes: of an empty tensor torch gives no address, where NumPy's arrays have one."""
+    arguments = with_fewer_boxes(made(case), lambda count: 0)
+    if case.operator == "rasterize_polygons":
+        arguments = ([], *arguments[1:])
+    held = [x for x in flat(arguments) if torch.is_tensor(x)]
+    assert case.operator in MAKERS | {"masks_to_boxes"} or any(x.numel() == 0 for x in held)
+    arrays = convert(arguments, torch.is_tensor, lambda x: x.numpy())
+    expected = flat(getattr(roiops, case.operator)(*arrays, **case.options))
+    assert_same(function(case)(*arguments), [tensors(x) for x in expected])
 
 
 # --- function transforms --------------------------------------------------------------------------
