@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks import machine, report
 from benchmarks.run import Setting, has_maps, measure
+from benchmarks.smallest import SMALLEST
 from roiops.testing import CASES
 
 # Wide, so that a table in a file or a pipe is not cut at 80 columns.
@@ -44,9 +45,10 @@ def run(
     output: Path | None,
 ) -> None:
     """Measure the cases whose name contains one of NAMES, or all of them."""
-    cases = [case for case in CASES if not names or any(name in case.name for name in names)]
+    every = [*CASES, *SMALLEST]
+    cases = [case for case in every if not names or any(name in case.name for name in names)]
     if not cases:
-        known = ", ".join(case.name for case in CASES)
+        known = ", ".join(case.name for case in every)
         raise click.BadParameter(f"no case has such a name; there are {known}")
     result: report.Result = {"machine": machine.describe(), "rows": []}
     for case in cases:

@@ -102,12 +102,17 @@ class NumPy:
 NUMPY = NumPy()
 
 
+_torch: Any = None
+"""The module of that name, once torch is there."""
+
+
 def load_torch() -> bool:
     """Register the torch operators if the caller has imported torch."""
-    if sys.modules.get("torch") is None:
-        return False
-    import roiops._torch  # noqa: F401
-
+    global _torch
+    if _torch is None:
+        if sys.modules.get("torch") is None:
+            return False
+        from roiops import _torch
     return True
 
 
@@ -162,10 +167,8 @@ def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
     if isinstance(x, np.ndarray):
         return NUMPY, _checked(op, name, x)
     if load_torch():
-        from roiops import _torch
-
         if isinstance(x, _torch.Tensor):
-            if x.device.type not in ("cpu", "meta"):
+            if not (x.is_cpu or x.is_meta):
                 raise TypeError(
                     f"{op}: {name} must be on the CPU (this build of roiops has no CUDA backend); "
                     f"got a tensor on {x.device}"

@@ -56,11 +56,16 @@ def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
             return NotImplemented
         needs_grad = False
         for arg in args:
-            for x in arg if type(arg) is list else (arg,):
-                if isinstance(x, Tensor):
-                    if type(x) not in _PLAIN or not x.is_cpu:
-                        return NotImplemented
-                    needs_grad = needs_grad or x.requires_grad
+            if isinstance(arg, Tensor):
+                if type(arg) not in _PLAIN or not arg.is_cpu:
+                    return NotImplemented
+                needs_grad = needs_grad or arg.requires_grad
+            elif type(arg) is list:
+                for x in arg:
+                    if isinstance(x, Tensor):
+                        if type(x) not in _PLAIN or not x.is_cpu:
+                            return NotImplemented
+                        needs_grad = needs_grad or x.requires_grad
         if (needs_grad and torch.is_grad_enabled()) or _functorch() or _forward_mode():
             return function(args)
         return op.run(xp, *args)

@@ -42,7 +42,7 @@ def made(case: Case, seed: int = 0) -> Any:
     return tensors(case.arguments(np.random.default_rng(seed), False))
 
 
-def with_fewer_boxes(arguments: Any, left: Callable[[int], int] = lambda count: count - 5) -> Any:
+def with_fewer_boxes(arguments: Any, left: Callable[[int], int] = lambda count: count - 3) -> Any:
     """The same work on less boxes (and targets, masks, gradients of them)."""
     counts: set[int] = set()
     convert(arguments, is_box_array, lambda x: counts.add(x.shape[-2]))
