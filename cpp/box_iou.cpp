@@ -159,7 +159,9 @@ void sum_gradients(const Array& grad_boxes, const Array& boxes, const Array& oth
           read(box, boxes, image, i);
           const T angle = args.kind == IouKind::complete ? angle_of(box) : T(0);
           const BoxColumns<T> list = columns.image(image);
-          const T* g = grad_values.at<T>() + image * grad_values.stride[0] + i * stride;
+          const T* g = count == 0
+                           ? nullptr
+                           : grad_values.at<T>() + image * grad_values.stride[0] + i * stride;
           for (int64_t j = 0; j < count; ++j) {
             const T other[4] = {list.x1[j], list.y1[j], list.x2[j], list.y2[j]};
             add_gradient(sum, box, angle, other, list.angle[j], g[j * other_stride], options);

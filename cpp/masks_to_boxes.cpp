@@ -51,9 +51,10 @@ void find_box(float* box, const Array& masks, int64_t mask) {
   const auto row = [&](int64_t y) {
     return Row<T>{masks.at<T>() + mask * masks.stride[0] + y * masks.stride[1], masks.stride[2]};
   };
+  for (int c = 0; c < 4; ++c) box[c] = 0.0f;
+  if (!width) return;
   int64_t top = 0, bottom = height - 1, left = width;
   while (top < height && (left = row(top).first(0, width)) == width) ++top;
-  for (int c = 0; c < 4; ++c) box[c] = 0.0f;
   if (top == height) return;
   int64_t right = left;
   while ((right = row(bottom).last(0, width)) < 0) --bottom;

@@ -44,6 +44,7 @@ class Paster {
   void write(int64_t n) const {
     const Taps<T>&along_x = plan_.x(), &along_y = plan_.y();
     const int64_t height = out_.shape[1], width = out_.shape[2];
+    if (!width) return;
     const Pixel nothing = finish(T(0), static_cast<Pixel*>(nullptr));
     const int64_t right = along_x.first + along_x.size();
     for (int64_t y = 0; y < height; ++y) {
