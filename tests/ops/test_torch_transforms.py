@@ -425,6 +425,7 @@ def test_subclasses_and_hooks_are_honoured() -> None:
     features = torch.randn(1, 2, 6, 6)
     rois = torch.tensor([[0, 0.3, 0.4, 3.1, 4.2]])
     assert type(roiops.roi_align(features.as_subclass(Named), rois, 2)) is Named
+    assert type(roiops.box_area(rois[:, 1:].as_subclass(Named))) is Named
     packed: list[Any] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: packed.append(x) or x, lambda x: x):
         roiops.roi_align(features.requires_grad_(), rois, 2)
