@@ -184,6 +184,8 @@ def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
 
 
 def _checked(op: str, name: str, x: np.ndarray) -> np.ndarray:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{op}: {name} must be an array without a mask; got {_type_name(x)}")
     if not x.dtype.isnative or not x.flags.aligned:
         raise TypeError(
             f"{op}: {name} must be aligned and in native byte order; got dtype {x.dtype.str}, "

@@ -53,7 +53,7 @@ class Torch:
         return torch.from_numpy(x).to(like.device)
 
     def to_numpy(self, x: Tensor) -> np.ndarray:
-        return x.detach().numpy()
+        return x.detach().resolve_neg().numpy()
 
     def dtype(self, x: Tensor) -> str:
         return _DTYPES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
@@ -71,8 +71,15 @@ class Torch:
         return x.to(_NAMES[dtype])
 
     def describe(self, x: Tensor) -> Any:
+        x = x.resolve_neg()  # of the imaginary part of a conjugate only a flag says the sign
+        address = x.data_ptr()
+        if address % x.element_size() or (address == 0 and x.numel()):
+            raise TypeError(
+                "roiops: a tensor must have memory of its own, aligned to its element type; got "
+                f"{_DTYPES[x.dtype]} of shape {tuple(x.shape)} at address {address:#x}"
+            )
         # The tensor comes last: a temporary one must live as long as its address is used.
-        return (x.data_ptr(), _DTYPES[x.dtype], x.shape, x.stride(), x)
+        return (address, _DTYPES[x.dtype], x.shape, x.stride(), x)
 
     def threads(self) -> int:
         return torch.get_num_threads()

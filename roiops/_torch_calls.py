@@ -52,6 +52,8 @@ def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
     function = _function(xp, op)
 
     def call(args: tuple[Any, ...]) -> Any:
+        if _forward_mode():  # before anything else: the dispatcher would drop the tangents
+            return function(args)
         if _watched():
             return NotImplemented
         needs_grad = False
@@ -66,7 +68,7 @@ def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
                         if type(x) not in _PLAIN or not x.is_cpu:
                             return NotImplemented
                         needs_grad = needs_grad or x.requires_grad
-        if (needs_grad and torch.is_grad_enabled()) or _functorch() or _forward_mode():
+        if (needs_grad and torch.is_grad_enabled()) or _functorch():
             return function(args)
         return op.run(xp, *args)
 
@@ -112,13 +114,15 @@ def _function(xp: Namespace, op: Operator) -> Callable[[tuple[Any, ...]], Any]:
             if op.backward is None:  # a decision has no tangent
                 return None if ctx.outputs is None else (None,) * ctx.outputs
             raise NotImplementedError(
-                f"roiops.{op.name}: forward-mode differentiation is not implemented; use reverse "
-                "mode (torch.func.vjp, jacrev, torch.autograd.grad)"
+                f"torch.ops.roiops.{op.name}: forward-mode differentiation is not implemented; use "
+                "reverse mode (torch.func.vjp, jacrev, torch.autograd.grad)"
             )
 
         @staticmethod
         def vmap(info: Any, in_dims: tuple[Any, ...], structure: _Structure, *tensors: Any) -> Any:
             """One call after the other: there is nothing to gain from a larger one."""
+            if info.batch_size == 0:
+                raise RuntimeError(f"torch.ops.roiops.{op.name}: torch.vmap needs a sample; got 0")
             results = []
             for i in range(info.batch_size):
                 one = [
@@ -211,7 +215,7 @@ def _stack(op: str, results: list[Any]) -> Any:
         return tuple(stacked), (0,) * len(stacked)
     if any(r.shape != results[0].shape for r in results):
         raise RuntimeError(
-            f"roiops.{op}: torch.vmap needs results of one shape; got "
+            f"torch.ops.roiops.{op}: torch.vmap needs results of one shape; got "
             f"{', '.join(str(tuple(r.shape)) for r in results)} (padded_nms has a fixed one)"
         )
     return torch.stack(results), 0

@@ -343,6 +343,7 @@ class AnchorGenerator(nn.Module):
         float64 for float64 maps, else float32, also where the maps are 16-bit: these cannot hold
         the coordinates of a picture.
         """
+        _check_images(image_list, feature_maps)
         height, width = image_list.tensors.shape[-2:]
         grids = [(feature_map.shape[-2], feature_map.shape[-1]) for feature_map in feature_maps]
         # A map without cells has no anchors, whatever its stride.
@@ -354,3 +355,27 @@ class AnchorGenerator(nn.Module):
             grids, strides, self.sizes, self.aspect_ratios, convention=self.convention, like=like
         )
         return [torch.cat(levels) for _ in image_list.image_sizes]
+
+
+def _check_images(image_list: Any, feature_maps: Any) -> None:
+    op = "AnchorGenerator"
+    tensors = getattr(image_list, "tensors", None)
+    if not isinstance(tensors, Tensor) or not hasattr(image_list, "image_sizes"):
+        raise TypeError(
+            f"{op}: image_list must have tensors (N, C, H, W) and image_sizes, as torchvision's "
+            f"ImageList; got {type(image_list).__name__}"
+        )
+    if not isinstance(feature_maps, (list, tuple)) or not feature_maps:
+        raise TypeError(
+            f"{op}: feature_maps must be a list of tensors, at least one; got {feature_maps!r}"
+        )
+    for i, x in enumerate(feature_maps):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{op}: feature_maps[{i}] must be a tensor (N, C, H, W); got {type(x).__name__}"
+            )
+        if any(n > m for n, m in zip(x.shape[-2:], tensors.shape[-2:], strict=True)):
+            raise ValueError(
+                f"{op}: feature_maps[{i}] must not be larger than the images "
+                f"{tuple(tensors.shape[-2:])}; got {tuple(x.shape[-2:])}"
+            )

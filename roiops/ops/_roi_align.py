@@ -146,15 +146,16 @@ def check_grad_output(
     op: str, xp: Namespace, grad_output: Array, input: Array, rois: Array, placement: str = "align"
 ) -> None:
     count, channels, size = rois.shape[0], input.shape[1], tuple(grad_output.shape)
+    bounded = all(side <= _check.MAX_SIDE for side in size[2:])
     if _position_sensitive(placement):
         _check.shape(
             op, "grad_output", f"({count}, C, height, width), C * height * width = {channels}",
-            grad_output, len(size) == 4 and size[0] == count and 0 not in size[2:]
+            grad_output, len(size) == 4 and size[0] == count and 0 not in size[2:] and bounded
             and size[1] * size[2] * size[3] == channels,
         )  # fmt: skip
     else:
         _check.shape(op, "grad_output", f"({count}, {channels}, height, width)", grad_output,
-                     len(size) == 4 and size[:2] == (count, channels))  # fmt: skip
+                     len(size) == 4 and size[:2] == (count, channels) and bounded)  # fmt: skip
     _check.same_dtype(op, "grad_output", xp, grad_output, "input", input)
 
 

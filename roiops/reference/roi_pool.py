@@ -56,7 +56,8 @@ def winners(
         for pw, columns in enumerate(bins_x):
             if rows and columns:
                 patch = image[:, rows.start : rows.stop, columns.start : columns.stop]
-                flat = patch.reshape(len(image), -1).argmax(1)  # NumPy's rule is the rule above
+                cells = patch.reshape(len(image), len(rows) * len(columns))
+                flat = cells.argmax(1)  # NumPy's rule is the rule above
                 row, column = np.divmod(flat, len(columns))
                 yield ph, pw, rows.start + row, columns.start + column
 

@@ -189,5 +189,13 @@ def test_wrong_maps() -> None:
     generator = AnchorGenerator((8, 16), (1.0,))
     with pytest.raises(ValueError, match=r"sizes must have one entry per level \(1\); got 2"):
         generator(batch(1, 16, 16), maps((2, 2)))
-    with pytest.raises(ValueError, match="strides must be greater than 0; got 0"):
+    larger = r"feature_maps\[1\] must not be larger than the images \(16, 16\); got \(17, 1\)"
+    with pytest.raises(ValueError, match=larger):
         generator(batch(1, 16, 16), maps((2, 2), (17, 1)))
+    with pytest.raises(TypeError, match=r"image_list must have tensors .*; got NoneType"):
+        generator(None, maps((2, 2)))
+    for wrong in (None, [], {"a": maps((2, 2))[0]}):
+        with pytest.raises(TypeError, match="feature_maps must be a list of tensors"):
+            generator(batch(1, 16, 16), wrong)
+    with pytest.raises(TypeError, match=r"feature_maps\[0\] must be a tensor .*; got str"):
+        generator(batch(1, 16, 16), ["ab"])

@@ -14,6 +14,7 @@ BOXES = np.array([[1, 1, 4, 4], [2, 2, 5, 5], [0, 0, 3, 3.0]], np.float32)
 SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 IDXS = np.array([0, 1, 0])
 GRAD = np.zeros((2, 3, 2, 2), np.float32)
+WIDE_GRAD = np.broadcast_to(np.float32(1), (2, 3, 2, 2**40))
 MASKS = np.zeros((3, 5, 5), np.float32)
 KEYPOINTS = np.zeros((3, 17, 3), np.float32)
 HEATMAPS = np.zeros((3, 17, 5, 5), np.float32)
@@ -334,6 +335,16 @@ CASES: list[tuple[str, str, type[Exception], str, Call]] = [
     ),
     # nms and batched_nms
     ("nms", "boxes", ValueError, "(2, 5)", ops("nms", ROIS, SCORES[:2], 0.5)),
+    ("cell_anchors", "sizes", TypeError, "float32", ops("cell_anchors", np.float32, (1.0,))),
+    ("nms", "boxes", TypeError, "MaskedArray", ops("nms", np.ma.array(BOXES), SCORES, 0.5)),
+    *(
+        (f"{name}_backward", "grad_output", ValueError, str(2**40), ops(f"{name}_backward", *args))
+        for name, args in (
+            ("roi_align", (WIDE_GRAD, F, ROIS)),
+            ("roi_pool", (WIDE_GRAD, F, ROIS)),
+            ("multiscale_roi_align", (WIDE_GRAD, PYRAMID, ROIS, SCALES)),
+        )
+    ),
     ("nms", "boxes", TypeError, "int64", ops("nms", BOXES.astype(int), SCORES, 0.5)),
     ("nms", "scores", ValueError, "(2,)", ops("nms", BOXES, SCORES[:2], 0.5)),
     ("nms", "scores", ValueError, "(3, 1)", ops("nms", BOXES, SCORES[:, None], 0.5)),

@@ -159,3 +159,10 @@ def test_equals_torchvision(case) -> None:
     expected.backward(grad)
     got.backward(grad)
     torch.testing.assert_close(map_.grad, expected_map.grad)
+
+
+def test_no_channels(backend: Backend) -> None:
+    features, rois = np.zeros((1, 0, 4, 4), np.float32), np.zeros((1, 5), np.float32)
+    assert backend("roi_pool", features, rois, 2).shape == (1, 0, 2, 2)
+    grad = np.zeros((1, 0, 2, 2), np.float32)
+    assert backend("roi_pool_backward", grad, features, rois).shape == features.shape

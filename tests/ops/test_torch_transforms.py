@@ -336,6 +336,18 @@ def test_forward_mode_is_refused(case: Case) -> None:
         call(*map(torch.autograd.forward_ad.make_dual, values, tangents))
 
 
+def test_linearize_is_refused_too() -> None:
+    """It differentiates forward while it traces, under a mode."""
+    rois = torch.tensor([[0, 0.3, 0.4, 3.1, 4.2]])
+    with pytest.raises(NotImplementedError, match="forward-mode"):
+        torch.func.linearize(lambda x: roiops.roi_align(x, rois, 2), torch.rand(1, 2, 6, 6))
+
+
+def test_vmap_over_nothing() -> None:
+    with pytest.raises(RuntimeError, match="vmap needs a sample"):
+        torch.vmap(roiops.box_area)(torch.rand(0, 3, 4))
+
+
 def test_decisions_are_taken_in_forward_mode() -> None:
     boxes, scores = torch.rand(9, 4) + torch.tensor([0.0, 0, 1, 1]), torch.rand(9)
 
@@ -435,6 +447,47 @@ def test_subclasses_and_hooks_are_honoured() -> None:
     assert meta.shape == (1, 2, 2, 2)
     parameter = torch.nn.Parameter(rois)
     assert roiops.roi_align(features, parameter, 2).requires_grad
+
+
+def negative(x: Any) -> Any:
+    """``x`` as a tensor that keeps its sign in a flag, with the opposite values in memory."""
+    return torch.complex(torch.zeros_like(x), -x).conj().imag
+
+
+@every_case
+def test_a_sign_kept_in_a_flag_is_read(case: Case) -> None:
+    arguments = made(case)
+    flagged = convert(arguments, is_floating, negative)
+    values = [x for x in flat(flagged) if is_floating(x)]
+    assert all(x.is_neg() for x in values)
+    assert_same(function(case)(*flagged), function(case)(*arguments))
+
+
+def test_a_gradient_with_its_sign_in_a_flag_is_read() -> None:
+    features = torch.rand(1, 2, 6, 6, requires_grad=True)
+    out = roiops.roi_align(features, torch.tensor([[0, 0.3, 0.4, 3.1, 4.2]]), 2)
+    (expected,) = torch.autograd.grad(out, features, torch.ones_like(out), retain_graph=True)
+    (got,) = torch.autograd.grad(out, features, negative(torch.ones_like(out)))
+    assert_same(got, expected)
+
+
+def misaligned() -> Any:
+    memory = np.zeros(65, np.uint8)[1:]
+    return torch.from_numpy(memory.view(np.float32).reshape(4, 4))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        misaligned,
+        lambda: torch._efficientzerotensor(5, 4),
+        lambda: torch._to_functional_tensor(torch.rand(5, 4)),
+    ],
+    ids=["misaligned", "zeros without memory", "functional"],
+)
+def test_tensors_without_usable_memory_are_refused(made: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError, match="memory of its own, aligned"):
+        roiops.box_area(made())
 
 
 def test_checkpointed_gradients_are_equal() -> None:
