@@ -30,6 +30,10 @@ class Namespace(Protocol):
 
     def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array: ...
 
+    def empty_channels_last(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
+        """(N, C, H, W) of which the channels are next to each other."""
+        ...
+
     def from_numpy(self, x: np.ndarray, like: Array) -> Array:
         """The same memory as an array of this library (a copy where ``like`` lies elsewhere)."""
         ...
@@ -68,6 +72,10 @@ class NumPy:
     def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
         # bfloat16 has no name in NumPy itself: the caller's array brings the type.
         return np.empty(shape, like.dtype if dtype == like.dtype.name else dtype)
+
+    def empty_channels_last(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
+        n, c, h, w = shape
+        return self.empty((n, h, w, c), dtype, like).transpose(0, 3, 1, 2)
 
     def from_numpy(self, x: np.ndarray, like: Array) -> Array:
         return x

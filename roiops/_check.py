@@ -12,7 +12,7 @@ import numpy as np
 from roiops._arrays import Array, Namespace
 
 FLOATING = ("float32", "float64")
-MAX_SIDE = 2**31 - 1
+MAX_OUTPUT_SIDE = 2**31 - 1
 FEATURES = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
 
@@ -122,8 +122,8 @@ def flag(op: str, name: str, value: Any) -> bool:
 
 def sequence(op: str, name: str, value: Any, expected: str) -> Sequence[Any]:
     """A list or tuple of what ``expected`` says (an array of numbers will do)."""
-    array = not isinstance(value, type) and getattr(value, "ndim", 0) > 0
-    if not isinstance(value, (list, tuple)) and not array:
+    ndim = getattr(value, "ndim", 0)  # no int of a class, nor of a torch.fx.Proxy
+    if not isinstance(value, (list, tuple)) and not (isinstance(ndim, int) and ndim > 0):
         raise TypeError(f"{op}: {name} must be a list of {expected}; got {value!r}")
     return value
 
@@ -138,4 +138,4 @@ def size_pair(op: str, name: str, value: Any) -> tuple[int, int]:
         height, width = value
     else:
         height = width = value
-    return whole(op, name, height, 1, MAX_SIDE), whole(op, name, width, 1, MAX_SIDE)
+    return whole(op, name, height, 1, MAX_OUTPUT_SIDE), whole(op, name, width, 1, MAX_OUTPUT_SIDE)

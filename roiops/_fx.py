@@ -13,8 +13,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def leaf(function: Function) -> Function:
     """``function``, recorded as a whole where it is given a ``torch.fx.Proxy``.
 
-    No argument check lets a proxy pass. So it is looked for only when one has failed, and an
-    ordinary call pays nothing.
+    No argument check lets a proxy pass, or records anything of it. So it is looked for only when
+    one has failed, and an ordinary call pays no more than this frame.
     """
 
     @functools.wraps(function)

@@ -49,6 +49,12 @@ class Torch:
     def empty(self, shape: Sequence[int], dtype: str, like: Tensor) -> Tensor:
         return torch.empty(shape, dtype=_NAMES[dtype], device=like.device)
 
+    def empty_channels_last(self, shape: Sequence[int], dtype: str, like: Tensor) -> Tensor:
+        # No view: torch lets nobody change in place the view that an autograd function returns.
+        return torch.empty(
+            shape, dtype=_NAMES[dtype], device=like.device, memory_format=torch.channels_last
+        )
+
     def from_numpy(self, x: np.ndarray, like: Tensor) -> Tensor:
         return torch.from_numpy(x).to(like.device)
 

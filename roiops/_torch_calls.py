@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import _C, Tensor
 from torch.autograd import forward_ad
 
 from roiops._arrays import Namespace
@@ -21,38 +21,43 @@ from roiops._operators import Operator
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
-try:
-    # Not public: where a torch lacks one of them, every call takes the dispatcher.
-    from torch._C import (
-        _are_functorch_transforms_active as _functorch,
-    )
-    from torch._C import (
-        _get_tracing_state as _tracing,
-    )
-    from torch._C import (
-        _len_torch_dispatch_stack as _dispatch_modes,
-    )
-    from torch._C import (
-        _len_torch_function_stack as _function_modes,
-    )
-    from torch._C._autograd import _profiler_enabled as _profiling
-except ImportError:
 
-    def _watched() -> bool:
-        return True
-else:
+# What is asked below is not public: in a torch that lacks any of it, every call takes the
+# dispatcher.
+_KNOWN = hasattr(forward_ad, "_current_level") and all(
+    hasattr(module, name)
+    for module, name in (
+        (_C, "_are_functorch_transforms_active"),
+        (_C, "_get_tracing_state"),
+        (_C, "_is_fwd_grad_enabled"),
+        (_C, "_len_torch_dispatch_stack"),
+        (_C, "_len_torch_function_stack"),
+        (_C._autograd, "_profiler_enabled"),
+    )
+)
 
-    def _watched() -> bool:
-        return bool(_dispatch_modes() or _function_modes() or _tracing() or _profiling())
+
+def _watched() -> bool:
+    """Whether anybody wants to see the dispatcher's calls."""
+    return bool(
+        _C._len_torch_dispatch_stack()
+        or _C._len_torch_function_stack()
+        or _C._get_tracing_state()
+        or _C._autograd._profiler_enabled()
+    )
 
 
 def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
     """The way of ``op`` around the dispatcher: called with its arguments, it gives the results, or
     NotImplemented where the dispatcher must be asked."""
+    if not _KNOWN:
+        return lambda args: NotImplemented
     function = _function(xp, op)
 
     def call(args: tuple[Any, ...]) -> Any:
-        if _forward_mode():  # before anything else: the dispatcher would drop the tangents
+        # Before anything else: the dispatcher drops tangents, and has no rules for torch.func. The
+        # call inside the function comes back here, for whoever watches.
+        if _forward_mode() or _C._are_functorch_transforms_active():
             return function(args)
         if _watched():
             return NotImplemented
@@ -68,7 +73,7 @@ def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
                         if type(x) not in _PLAIN or not x.is_cpu:
                             return NotImplemented
                         needs_grad = needs_grad or x.requires_grad
-        if (needs_grad and torch.is_grad_enabled()) or _functorch():
+        if needs_grad and op.backward is not None and torch.is_grad_enabled():
             return function(args)
         return op.run(xp, *args)
 
@@ -77,7 +82,7 @@ def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
 
 def _forward_mode() -> bool:
     """Whether tensors may carry tangents; not so inside an autograd function."""
-    return forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled()
+    return forward_ad._current_level >= 0 and _C._is_fwd_grad_enabled()
 
 
 def _function(xp: Namespace, op: Operator) -> Callable[[tuple[Any, ...]], Any]:
@@ -95,7 +100,7 @@ def _function(xp: Namespace, op: Operator) -> Callable[[tuple[Any, ...]], Any]:
             structure, *tensors = inputs
             ctx.structure = structure
             if op.backward is None:
-                ctx.outputs = len(output) if isinstance(output, tuple) else None
+                ctx.count = len(output) if isinstance(output, tuple) else None
                 ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else [output]))
             elif op.save is not None:
                 op.save(ctx, structure.restore(tensors), output)
@@ -112,7 +117,7 @@ def _function(xp: Namespace, op: Operator) -> Callable[[tuple[Any, ...]], Any]:
         @staticmethod
         def jvp(ctx: Any, *tangents: Any) -> Any:
             if op.backward is None:  # a decision has no tangent
-                return None if ctx.outputs is None else (None,) * ctx.outputs
+                return None if ctx.count is None else (None,) * ctx.count
             raise NotImplementedError(
                 f"torch.ops.roiops.{op.name}: forward-mode differentiation is not implemented; use "
                 "reverse mode (torch.func.vjp, jacrev, torch.autograd.grad)"

@@ -365,6 +365,7 @@ def _check_images(image_list: Any, feature_maps: Any) -> None:
             f"{op}: image_list must have tensors (N, C, H, W) and image_sizes, as torchvision's "
             f"ImageList; got {type(image_list).__name__}"
         )
+    _check.shape(op, "image_list.tensors", "(N, C, H, W)", tensors, len(tensors.shape) == 4)
     if not isinstance(feature_maps, (list, tuple)) or not feature_maps:
         raise TypeError(
             f"{op}: feature_maps must be a list of tensors, at least one; got {feature_maps!r}"
@@ -374,6 +375,7 @@ def _check_images(image_list: Any, feature_maps: Any) -> None:
             raise TypeError(
                 f"{op}: feature_maps[{i}] must be a tensor (N, C, H, W); got {type(x).__name__}"
             )
+        _check.shape(op, f"feature_maps[{i}]", "(N, C, H, W)", x, len(x.shape) == 4)
         if any(n > m for n, m in zip(x.shape[-2:], tensors.shape[-2:], strict=True)):
             raise ValueError(
                 f"{op}: feature_maps[{i}] must not be larger than the images "

@@ -3,8 +3,8 @@
 #
 #   tools/test_matrix.sh PYTHON numpy torch-2.13 torch-2.14
 #
-# The settings take different instruction sets (the least, the middle, the best of this machine), so
-# that all of them are tested and agree with the reference in every decision.
+# The first two settings take lesser instruction sets; with the best of this machine the suite itself
+# runs (make test).
 #
 # What is tested is the installed wheel: the tests are copied to a folder outside the source tree
 # and run from there, and the run is refused if roiops comes from anywhere else.

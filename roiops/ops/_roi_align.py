@@ -146,31 +146,28 @@ def check_grad_output(
     op: str, xp: Namespace, grad_output: Array, input: Array, rois: Array, placement: str = "align"
 ) -> None:
     count, channels, size = rois.shape[0], input.shape[1], tuple(grad_output.shape)
-    bounded = all(side <= _check.MAX_SIDE for side in size[2:])
+    bounded = all(side <= _check.MAX_OUTPUT_SIDE for side in size[2:])
     if _position_sensitive(placement):
         _check.shape(
-            op, "grad_output", f"({count}, C, height, width), C * height * width = {channels}",
+            op, "grad_output",
+            f"({count}, C, height, width), sides up to 2^31 - 1, C * height * width = {channels}",
             grad_output, len(size) == 4 and size[0] == count and 0 not in size[2:] and bounded
             and size[1] * size[2] * size[3] == channels,
         )  # fmt: skip
     else:
-        _check.shape(op, "grad_output", f"({count}, {channels}, height, width)", grad_output,
+        _check.shape(op, "grad_output",
+                     f"({count}, {channels}, height, width), sides up to 2^31 - 1", grad_output,
                      len(size) == 4 and size[:2] == (count, channels) and bounded)  # fmt: skip
     _check.same_dtype(op, "grad_output", xp, grad_output, "input", input)
 
 
 def empty_like_map(xp: Namespace, shape: tuple[int, int, int, int], like: Array) -> Array:
     """Uninitialised, in the memory format (NCHW or channels_last) of ``like``."""
-    n, c, h, w = shape
     _, channels, rows, cols = like.shape
     channel, row, cell = xp.strides(like)[1:]
     if channel == 1 and channels > 1 and (cell > 1 or cols == 1) and (row > 1 or rows == 1):
-        return _channels_first(xp.empty((n, h, w, c), xp.dtype(like), like))
-    return xp.empty((n, c, h, w), xp.dtype(like), like)
-
-
-def _channels_first(x: Array) -> Array:
-    return x.swapaxes(2, 3).swapaxes(1, 2)
+        return xp.empty_channels_last(shape, xp.dtype(like), like)
+    return xp.empty(shape, xp.dtype(like), like)
 
 
 def _describe(xp: Namespace, inputs: Sequence[Array], rois: Array, levels: Array | None) -> Any:

@@ -135,7 +135,7 @@ def test_output_is_channels_last_where_the_input_is() -> None:
     rois = torch.tensor([[0, 1, 1, 7, 7.5], [1, 0, 0, 3, 3]])
     out = roiops.roi_align(features.requires_grad_(), rois, 3)
     assert out.is_contiguous(memory_format=torch.channels_last)
-    out.sum().backward()
+    out.relu_().sum().backward()  # in place, as in a head
     assert features.grad.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -1,7 +1,6 @@
 """Every operator under what torch does with functions: compile, export, trace, transform, watch."""
 
 import copy
-import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +17,7 @@ torch = pytest.importorskip("torch")
 # Python's own types go in or come out: a graph of tensors cannot hold them.
 OUTSIDE_GRAPHS = {"paste_masks_rle", "rasterize_polygons"}
 # The number of results depends on the values, so vmap cannot stack them.
-OF_ANY_LENGTH = {"nms", "batched_nms", "soft_nms", "remove_small_boxes", *OUTSIDE_GRAPHS}
+OF_ANY_LENGTH = {"nms", "batched_nms", "soft_nms", "remove_small_boxes"}
 # Numbers in, anchors out: no tensor to differentiate by or to vary in size.
 MAKERS = {"cell_anchors", "grid_anchors"}
 
@@ -178,14 +177,22 @@ def test_symbolic_tracing_records_anchors() -> None:
     assert_same(module(torch.empty(3)), call(torch.empty(3)))
 
 
+def test_symbolic_tracing_leaves_no_traces_of_checks() -> None:
+    def call(strides: Any, like: Any) -> Any:
+        return roiops.grid_anchors([(2, 3)], strides, [(32,)], [(1.0,)], like=like)
+
+    nodes = torch.fx.symbolic_trace(call).graph.nodes
+    assert [n.op for n in nodes] == ["placeholder", "placeholder", "call_function", "output"]
+
+
 def test_wrong_arguments_are_still_refused_while_tracing() -> None:
     with pytest.raises(TypeError, match="nms: boxes must be a NumPy array or a torch tensor"):
         torch.fx.symbolic_trace(lambda: roiops.nms("boxes", torch.ones(1), 0.5))
 
 
 @every_case
-def test_nothing_is_little_work(case: Case) -> None:
-    """No boxes: of an empty tensor torch gives no address, where NumPy's arrays have one."""
+def test_no_boxes_are_as_in_numpy(case: Case) -> None:
+    """Of an empty tensor torch gives no address, where NumPy's arrays have one."""
     arguments = with_fewer_boxes(made(case), lambda count: 0)
     if case.operator == "rasterize_polygons":
         arguments = ([], *arguments[1:])
@@ -477,7 +484,7 @@ def misaligned() -> Any:
 
 
 @pytest.mark.parametrize(
-    "made",
+    "unusable",
     [
         misaligned,
         lambda: torch._efficientzerotensor(5, 4),
@@ -485,9 +492,9 @@ def misaligned() -> Any:
     ],
     ids=["misaligned", "zeros without memory", "functional"],
 )
-def test_tensors_without_usable_memory_are_refused(made: Callable[[], Any]) -> None:
+def test_tensors_without_usable_memory_are_refused(unusable: Callable[[], Any]) -> None:
     with pytest.raises(TypeError, match="memory of its own, aligned"):
-        roiops.box_area(made())
+        roiops.box_area(unusable())
 
 
 def test_checkpointed_gradients_are_equal() -> None:
@@ -502,13 +509,54 @@ def test_checkpointed_gradients_are_equal() -> None:
     assert_same(*results)
 
 
-def test_the_direct_way_is_open() -> None:
-    """This torch has everything that roiops._torch_calls looks for."""
-    from roiops import _torch_calls
+def test_nobody_asks_the_dispatcher_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roiops._torch._OVERLOADS", {})
+    features, rois = torch.rand(1, 2, 6, 6), torch.tensor([[0, 0.3, 0.4, 3.1, 4.2]])
 
-    assert not _torch_calls._watched()
-    assert "_dispatch_modes" in inspect.getsource(_torch_calls)
-    assert hasattr(_torch_calls, "_dispatch_modes")
+    def loss(features: Any) -> Any:
+        return roiops.roi_align(features, rois, 2).square().sum()
+
+    loss(features)
+    loss(features.clone().requires_grad_()).backward()
+    torch.vmap(torch.func.grad(loss))(features[None])
+
+
+def test_an_unknown_torch_takes_the_dispatcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    from roiops import _torch, _torch_calls
+    from roiops._operators import OPERATORS
+
+    monkeypatch.setattr(_torch_calls, "_KNOWN", False)
+    direct = {name: _torch_calls.direct(_torch.TORCH, op) for name, op in OPERATORS.items()}
+    monkeypatch.setattr(_torch, "_DIRECT", direct)
+    assert direct["nms"](()) is NotImplemented
+    features = torch.rand(1, 2, 6, 6, requires_grad=True)
+    roiops.roi_align(features, torch.tensor([[0, 0.3, 0.4, 3.1, 4.2]]), 2).sum().backward()
+    assert features.grad.sum() > 0
+
+
+@pytest.mark.parametrize("watcher", ["default device", "profiler", "function mode", "make_fx"])
+def test_func_under_who_watches(watcher: str) -> None:
+    rois = torch.tensor([[0, 0.3, 0.4, 3.1, 4.2]])
+
+    def loss(features: Any) -> Any:
+        return roiops.roi_align(features, rois, 2).square().sum()
+
+    features = torch.rand(3, 1, 2, 6, 6)
+    call = torch.vmap(torch.func.grad(loss))
+    expected = call(features)
+    if watcher == "make_fx":
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        got = make_fx(call)(features)(features)
+    else:
+        mode = {
+            "default device": lambda: torch.device("cpu"),
+            "profiler": torch.profiler.profile,
+            "function mode": torch.overrides.BaseTorchFunctionMode,
+        }[watcher]
+        with mode():
+            got = call(features)
+    assert_same(got, expected)
 
 
 # --- workers --------------------------------------------------------------------------------------
