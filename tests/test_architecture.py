@@ -165,6 +165,18 @@ def torch_headers_nowhere(path: PurePosixPath, text: str) -> list[str]:
     ]
 
 
+def streams_nowhere(path: PurePosixPath, text: str) -> list[str]:
+    """The core's messages must not depend on which C++ library a process loaded first."""
+    if path.suffix not in CPP_SUFFIXES or path.match("cpp/example/*") or path.match("cpp/fuzz/*"):
+        return []
+    streams = ("iomanip", "ios", "iostream", "istream", "locale", "ostream", "regex", "sstream")
+    return [
+        f"{path} includes {name}: no streams and locales"
+        for name in includes(text)
+        if name in (*streams, "fstream")
+    ]
+
+
 # What these files may import beside NumPy; others import them only inside functions.
 BESIDE_NUMPY = {
     "roiops/_torch.py": ("torch",),
@@ -289,6 +301,7 @@ RULES: list[Rule] = [
     cuda_headers_in_one_file,
     python_headers_in_the_binding,
     torch_headers_nowhere,
+    streams_nowhere,
     roiops_needs_numpy_alone,
     reference_stands_alone,
     roiops_ignores_the_detector,
@@ -333,6 +346,7 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (python_headers_in_the_binding, "cpp/nms.cpp", "#include <pybind11/numpy.h>\n"),
     (python_headers_in_the_binding, "cuda/nms.cu", "#include <Python.h>\n"),
     (torch_headers_nowhere, "roiops/_binding/module.cpp", "#include <torch/extension.h>\n"),
+    (streams_nowhere, "cpp/roiops/check.h", "#include <sstream>\n"),
     (torch_headers_nowhere, "cuda/nms.cu", "#include <ATen/cuda/CUDAContext.h>\n"),
     (roiops_needs_numpy_alone, "roiops/ops/nms.py", "import torch\n"),
     (roiops_needs_numpy_alone, "roiops/ops/nms.py", "def f():\n    from torch import nn\n"),

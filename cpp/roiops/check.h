@@ -2,9 +2,10 @@
 // allocates anything; the checks here keep a C++ caller's mistake from becoming a wild access.
 #pragma once
 
-#include <sstream>
+#include <cstdio>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "roiops/array.h"
 
@@ -14,11 +15,27 @@ struct TypeError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+// Text and numbers, one after the other. No streams: a compiler that links its C++ library into the
+// module leaves two of them in a process that has loaded another, and a stream of one looks for its
+// locale in the other: a message with a number in it was a segmentation fault.
+template <class Part>
+void append(std::string& text, const Part& part) {
+  if constexpr (std::is_floating_point_v<Part>) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%g", static_cast<double>(part));
+    text += number;
+  } else if constexpr (std::is_arithmetic_v<Part>) {
+    text += std::to_string(part);
+  } else {
+    text += part;
+  }
+}
+
 template <class... Parts>
 std::string message(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  return text.str();
+  std::string text;
+  (append(text, parts), ...);
+  return text;
 }
 
 inline std::string shape_text(const Array& a) {
