@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "internal/channel_blocks.h"
+#include "internal/huge_pages.h"
 #include "internal/roi_align_kernels.h"
 #include "internal/roi_align_plan.h"
 #include "roiops/check.h"
@@ -51,11 +52,13 @@ void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Ar
   const int64_t bins_y = output.shape[2], bins_x = output.shape[3];
   const Plan<Acc> plan(op_name(args), args, bins_y, bins_x, false);
   const int64_t blocks = blocks_of(output.shape[1]), owners = plan.parts() * blocks;
+  ask_for_huge_pages(output);
 
   const std::vector<RoiGroup> runs = plan.groups().runs(owners, args.threads);
   parallel_for(static_cast<int64_t>(runs.size()) * owners, args.threads, [&] {
     return [&, input = BlockReader<T, Acc>(), value = BlockReader<T, Acc>(),
-            result = std::vector<Acc>(plan.bins(0).cells() * L)](int64_t task) mutable {
+            result = std::vector<Acc>(plan.bins(0).cells() * L),
+            rows = std::vector<Acc>(kRowSlots * plan.bins(0).cols * L)](int64_t task) mutable {
       const RoiGroup run = runs[task / owners];
       const int64_t part = task % owners / blocks, block = task % blocks;
       const Patch bins = plan.bins(part);
@@ -68,12 +71,12 @@ void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Ar
         const Patch patch = plan.patch(k, bins);
         const RoiStencil<Acc> roi = plan.stencil(k, bins);
         const Block<const Acc> in = input.read(patch);
-        if (args.max) {
-          const Block<const Acc> at = values.empty() ? Block<const Acc>{} : value.read(patch);
-          Tables<Acc>::max().forward(result.data(), in, at, roi);
-        } else {
-          Tables<Acc>::mean().forward(result.data(), in, roi);
-        }
+        if (!args.max)
+          Tables<Acc>::mean().forward(result.data(), in, roi, rows.data());
+        else if (values.empty())
+          Tables<Acc>::max().forward(result.data(), in, roi);
+        else
+          Tables<Acc>::max().directional(result.data(), in, value.read(patch), roi);
         store_patch(channel_block<T>(output, k, block), result.data(), bins);
       }
     };
@@ -86,10 +89,12 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
   const int64_t bins_y = grad_output.shape[2], bins_x = grad_output.shape[3];
   const Plan<Acc> plan(op_name(args, "_backward"), args, bins_y, bins_x, false);
   const int64_t blocks = blocks_of(grad_output.shape[1]), owners = plan.parts() * blocks;
+  for (const Array& map : grad_inputs) ask_for_huge_pages(map);
 
   parallel_for(plan.groups().size() * owners, args.threads, [&] {
     return [&, sums = Scratch<Acc>(), input = BlockReader<T, Acc>(),
-            grad = std::vector<Acc>(plan.bins(0).cells() * L)](int64_t task) mutable {
+            grad = std::vector<Acc>(plan.bins(0).cells() * L),
+            rows = std::vector<Acc>(kRowSlots * plan.bins(0).cols * L)](int64_t task) mutable {
       const RoiGroup group = plan.groups()[task / owners];
       const int64_t part = task % owners / blocks, block = task % blocks;
       const Patch bins = plan.bins(part);
@@ -108,7 +113,7 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
           Tables<Acc>::max().grad_input(to, input.read(plan.patch(k, bins)), grad.data(),
                                         plan.stencil(k, bins));
         else
-          Tables<Acc>::mean().grad_input(to, grad.data(), plan.stencil(k, bins));
+          Tables<Acc>::mean().grad_input(to, grad.data(), plan.stencil(k, bins), rows.data());
       }
       store_patch(target, sum, all);
     };
@@ -122,8 +127,8 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
   const int64_t blocks = blocks_of(grad_output.shape[1]);
 
   parallel_for(args.rois.shape[0], args.threads, [&] {
-    return [&, input = BlockReader<T, Acc>(),
-            grad = std::vector<Acc>(plan.bins(0).cells() * L)](int64_t k) mutable {
+    return [&, input = BlockReader<T, Acc>(), grad = std::vector<Acc>(plan.bins(0).cells() * L),
+            rows = std::vector<Acc>(3 * kRowSlots * plan.bins(0).cols * L)](int64_t k) mutable {
       Acc sums[4 * L] = {};
       for (int64_t part = 0; part < plan.parts(); ++part) {
         const Patch bins = plan.bins(part), patch = plan.patch(k, bins);
@@ -135,7 +140,8 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
           if (args.max)
             Tables<Acc>::max().grad_rois(sums, in, grad.data(), plan.stencil(k, bins));
           else
-            Tables<Acc>::mean().grad_rois(sums, in, grad.data(), plan.stencil(k, bins));
+            Tables<Acc>::mean().grad_rois(sums, in, grad.data(), plan.stencil(k, bins),
+                                          rows.data());
         }
       }
       // A tree of fixed shape over the lanes: the same bits for every vector width.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "internal/channel_blocks.h"
+#include "internal/huge_pages.h"
 #include "internal/roi_groups.h"
 #include "internal/roi_pool_kernels.h"
 #include "roiops/check.h"
@@ -89,6 +90,8 @@ void forward(const Array& output, const RoiPoolArgs& args, const Array& values) 
   const int64_t blocks = blocks_of(output.shape[1]);
   const Patch bins{0, 0, output.shape[2], output.shape[3]};
   const std::vector<RoiGroup> runs = plan.groups().runs(blocks, args.threads);
+  const auto width = static_cast<int32_t>(args.input.shape[3]);
+  ask_for_huge_pages(output);
 
   parallel_for(static_cast<int64_t>(runs.size()) * blocks, args.threads, [&] {
     return [&, input = BlockReader<T, Acc>(), value = BlockReader<T, Acc>(),
@@ -102,7 +105,7 @@ void forward(const Array& output, const RoiPoolArgs& args, const Array& values) 
         const Patch patch = plan.patch(k);
         const Block<const Acc> in = input.read(patch);
         if (values.data)
-          kernels(Acc()).directional(result.data(), in, value.read(patch), plan.bins(k));
+          kernels(Acc()).directional(result.data(), in, value.read(patch), width, plan.bins(k));
         else
           kernels(Acc()).forward(result.data(), in, plan.bins(k));
         store_patch(channel_block<T>(output, k, block), result.data(), bins);
@@ -117,6 +120,8 @@ void grad_input(const Array& result, const Array& grad_output, const RoiPoolArgs
   const int64_t blocks = blocks_of(grad_output.shape[1]);
   const Patch bins{0, 0, grad_output.shape[2], grad_output.shape[3]};
   const Patch all{0, 0, result.shape[2], result.shape[3]};
+  const auto width = static_cast<int32_t>(all.cols);
+  ask_for_huge_pages(result);
 
   parallel_for(plan.groups().size() * blocks, args.threads, [&] {
     return [&, sums = Scratch<Acc>(), input = BlockReader<T, Acc>(),
@@ -129,8 +134,7 @@ void grad_input(const Array& result, const Array& grad_output, const RoiPoolArgs
       for (int64_t i = 0; i < group.count; ++i) {
         const int64_t k = group.rois[i];
         load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
-        kernels(Acc()).grad_input({sum, all.cols * L, L}, input.read(plan.patch(k)), grad.data(),
-                                  plan.bins(k));
+        kernels(Acc()).grad_input(sum, input.read(plan.patch(k)), grad.data(), width, plan.bins(k));
       }
       store_patch(channel_block<T>(result, group.image, block), sum, all);
     };

@@ -35,57 +35,44 @@ struct Kernels {
     }
   }
 
-  // Each lane's winning cell, as the forward pass finds it.
-  struct Winners {
-    Acc best[L];
-    int32_t y[L], x[L];
-  };
-
-  static void find_winners(Winners& w, Block<const Acc> input, CellRange rows, CellRange cols) {
-    const Acc* row = input.data + rows.begin * input.row + cols.begin * input.cell;
-    for (int l = 0; l < L; ++l) {
-      w.best[l] = row[l];
-      w.y[l] = rows.begin;
-      w.x[l] = cols.begin;
-    }
-    for (int32_t y = rows.begin; y < rows.end; ++y, row += input.row) {
-      const Acc* cell = row;
-      for (int32_t x = cols.begin; x < cols.end; ++x, cell += input.cell) {
-        for (int l = 0; l < L; ++l) {
-          const bool wins = !(cell[l] <= w.best[l]) && w.best[l] == w.best[l];
-          w.best[l] = wins ? cell[l] : w.best[l];
-          w.y[l] = wins ? y : w.y[l];
-          w.x[l] = wins ? x : w.x[l];
+  // Calls winner(lane, cell, bin) for each lane of each bin that is not empty, with the cell that
+  // the forward pass takes: its row times `width`, plus its column.
+  template <class Function>
+  static void each_winner(Block<const Acc> input, int32_t width, const PoolBins& bins,
+                          Function winner) {
+    using Number = typename Winner<Acc>::Number;
+    for (int64_t ph = 0, bin = 0; ph < bins.rows; ++ph) {
+      for (int64_t pw = 0; pw < bins.cols; ++pw, ++bin) {
+        const CellRange rows = bins.y[ph], cols = bins.x[pw];
+        if (empty(rows, cols)) continue;
+        const Acc* row = input.data + rows.begin * input.row + cols.begin * input.cell;
+        Winner<Acc> best(Vec::load(row), rows.begin * width + cols.begin);
+        for (int32_t y = rows.begin; y < rows.end; ++y, row += input.row) {
+          const Acc* cell = row;
+          for (int32_t x = cols.begin; x < cols.end; ++x, cell += input.cell)
+            best.raise(Vec::load(cell), y * width + x);
         }
+        Number cells[L];
+        __builtin_memcpy(cells, best.number, sizeof cells);
+        for (int l = 0; l < L; ++l) winner(l, cells[l], bin);
       }
     }
   }
 
   static void directional(Acc* result, Block<const Acc> input, Block<const Acc> values,
-                          const PoolBins& bins) {
-    Winners w;
-    for (int64_t ph = 0; ph < bins.rows; ++ph) {
-      for (int64_t pw = 0; pw < bins.cols; ++pw, result += L) {
-        Vec::zero().store(result);
-        if (empty(bins.y[ph], bins.x[pw])) continue;
-        find_winners(w, input, bins.y[ph], bins.x[pw]);
-        for (int l = 0; l < L; ++l)
-          result[l] = values.data[w.y[l] * values.row + w.x[l] * values.cell + l];
-      }
-    }
+                          int32_t width, const PoolBins& bins) {
+    for (int64_t i = 0; i < bins.rows * bins.cols * L; ++i) result[i] = Acc(0);
+    each_winner(input, width, bins, [&](int lane, int32_t cell, int64_t bin) {
+      result[bin * L + lane] =
+          values.data[cell / width * values.row + cell % width * values.cell + lane];
+    });
   }
 
-  static void grad_input(Block<Acc> grad_input, Block<const Acc> input, const Acc* grad,
+  static void grad_input(Acc* grad_input, Block<const Acc> input, const Acc* grad, int32_t width,
                          const PoolBins& bins) {
-    Winners w;
-    for (int64_t ph = 0; ph < bins.rows; ++ph) {
-      for (int64_t pw = 0; pw < bins.cols; ++pw, grad += L) {
-        if (empty(bins.y[ph], bins.x[pw])) continue;
-        find_winners(w, input, bins.y[ph], bins.x[pw]);
-        for (int l = 0; l < L; ++l)
-          grad_input.data[w.y[l] * grad_input.row + w.x[l] * grad_input.cell + l] += grad[l];
-      }
-    }
+    each_winner(input, width, bins, [&](int lane, int64_t cell, int64_t bin) {
+      grad_input[cell * L + lane] += grad[bin * L + lane];
+    });
   }
 
   static constexpr RoiPoolKernels<Acc> table() { return {forward, directional, grad_input}; }

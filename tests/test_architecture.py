@@ -41,7 +41,7 @@ POSIX_HEADERS = {
 }
 # Headers that define nothing a linker could share between instruction sets (cpp/roiops/isa.h).
 ISA_SAFE = re.compile(
-    r"roiops/(config|decay|geometry|isa)\.h|internal/(block|exponential|simd|\w+_kernels)\.h"
+    r"roiops/(config|decay|geometry|half|isa)\.h|internal/(block|exponential|simd|\w+_kernels)\.h"
     r"|cstdint|cmath|limits"
 )
 FORBIDDEN_STEMS = {"misc", "util", "utils", "helper", "helpers", "common"}

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "internal/block.h"
+#include "internal/channel_blocks_kernels.h"
 #include "roiops/array.h"
 #include "roiops/config.h"
 
@@ -34,13 +35,12 @@ struct Scratch {
   }
 };
 
-// 16 (or the last few) channels of one image of one map.
-template <class T>
-struct ChannelBlock {
-  T* data;                     // of channel `first` at cell (0, 0)
-  int64_t channel, row, cell;  // strides
-  int lanes;
-};
+inline const ChannelBlockKernels<Float16>& copies(Float16) { return pick_channel_blocks_float16(); }
+inline const ChannelBlockKernels<BFloat16>& copies(BFloat16) {
+  return pick_channel_blocks_bfloat16();
+}
+inline const ChannelBlockKernels<float>& copies(float) { return pick_channel_blocks_float(); }
+inline const ChannelBlockKernels<double>& copies(double) { return pick_channel_blocks_double(); }
 
 template <class T>
 ChannelBlock<T> channel_block(const Array& map, int64_t image, int64_t block) {
@@ -49,31 +49,21 @@ ChannelBlock<T> channel_block(const Array& map, int64_t image, int64_t block) {
           map.stride[3], static_cast<int>(std::min<int64_t>(L, map.shape[1] - first))};
 }
 
+template <class T>
+ChannelBlock<T> at(ChannelBlock<T> block, const Patch& p) {
+  block.data += p.top * block.row + p.left * block.cell;
+  return block;
+}
+
 // Copies a patch to [rows][cols][16]; lanes past the last channel are zero.
 template <class Acc, class T>
 void load_patch(Acc* to, const ChannelBlock<T>& from, const Patch& p) {
-  for (int64_t y = 0; y < p.rows; ++y, to += p.cols * L) {
-    const T* row = from.data + (p.top + y) * from.row + p.left * from.cell;
-    for (int lane = 0; lane < L; ++lane) {
-      if (lane >= from.lanes) {
-        for (int64_t x = 0; x < p.cols; ++x) to[x * L + lane] = Acc(0);
-        continue;
-      }
-      const T* cells = row + lane * from.channel;
-      for (int64_t x = 0; x < p.cols; ++x) to[x * L + lane] = widen(cells[x * from.cell]);
-    }
-  }
+  copies(T{}).load(to, at(from, p), p.rows, p.cols);
 }
 
 template <class T, class Acc>
 void store_patch(const ChannelBlock<T>& to, const Acc* from, const Patch& p) {
-  for (int64_t y = 0; y < p.rows; ++y, from += p.cols * L) {
-    T* row = to.data + (p.top + y) * to.row + p.left * to.cell;
-    for (int lane = 0; lane < to.lanes; ++lane) {
-      T* cells = row + lane * to.channel;
-      for (int64_t x = 0; x < p.cols; ++x) narrow(cells[x * to.cell], from[x * L + lane]);
-    }
-  }
+  copies(T{}).store(at(to, p), from, p.rows, p.cols);
 }
 
 // A scratch copy of a patch, its pointer shifted so that map coordinates address it.

@@ -9,10 +9,9 @@
 
 namespace roiops {
 
-// What one axis of one RoI contributes, bin by bin. `begin` points into the arrays below.
+// Which entries of the arrays below a bin has, along one axis.
 struct BinRange {
-  int32_t first;  // mean: first cell of the bin's stencil
-  int32_t count;  // mean: cells of the stencil; max: samples of the bin
+  int32_t count;  // mean: of cells; max: of samples
   int64_t begin;
 };
 
@@ -28,30 +27,40 @@ template <class Acc>
 struct AxisStencil {
   int64_t bins;
   const BinRange* ranges;
-  const Acc* weights;              // mean: the samples of a bin merged into one weight per cell
-  const Acc* start_weights;        // mean: its derivative by the RoI's low end; null if not needed
+  const int32_t* cells;            // mean: those that a sample of the bin gives a weight, ascending
+  const Acc* weights;              //       the samples' weights, added up per cell
+  const Acc* start_weights;        //       the derivative by the RoI's low end; null if not needed
   const Acc* end_weights;          //       and by the high end
   const SampleTaps<Acc>* samples;  // max: the samples, in order
+  int32_t even;                    // mean: cells of each bin if all have the same number; else 0
 };
+
+constexpr int32_t kMostEven = 4;
 
 template <class Acc>
 struct RoiStencil {
   AxisStencil<Acc> y, x;
 };
 
+constexpr int kRowSlots = 8;
+
+// `scratch`: kRowSlots rows of bins [PW][16], three times that for the gradient of RoIs.
 template <class Acc>
 struct RoiAlignMeanKernels {
-  void (*forward)(Acc* result, Block<const Acc> input, const RoiStencil<Acc>& roi);
-  void (*grad_input)(Block<Acc> grad_input, const Acc* grad, const RoiStencil<Acc>& roi);
+  void (*forward)(Acc* result, Block<const Acc> input, const RoiStencil<Acc>& roi, Acc* scratch);
+  void (*grad_input)(Block<Acc> grad_input, const Acc* grad, const RoiStencil<Acc>& roi,
+                     Acc* scratch);
   // sums[4][16]: gradients of x1, y1, x2, y2 per lane, added to.
-  void (*grad_rois)(Acc* sums, Block<const Acc> input, const Acc* grad, const RoiStencil<Acc>& roi);
+  void (*grad_rois)(Acc* sums, Block<const Acc> input, const Acc* grad, const RoiStencil<Acc>& roi,
+                    Acc* scratch);
 };
 
 template <class Acc>
 struct RoiAlignMaxKernels {
-  // values.data may be null: the maximum itself, else `values` at the winning samples.
-  void (*forward)(Acc* result, Block<const Acc> input, Block<const Acc> values,
-                  const RoiStencil<Acc>& roi);
+  void (*forward)(Acc* result, Block<const Acc> input, const RoiStencil<Acc>& roi);
+  // result: `values` at the winning samples.
+  void (*directional)(Acc* result, Block<const Acc> input, Block<const Acc> values,
+                      const RoiStencil<Acc>& roi);
   void (*grad_input)(Block<Acc> grad_input, Block<const Acc> input, const Acc* grad,
                      const RoiStencil<Acc>& roi);
   void (*grad_rois)(Acc* sums, Block<const Acc> input, const Acc* grad, const RoiStencil<Acc>& roi);

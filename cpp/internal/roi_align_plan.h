@@ -25,8 +25,10 @@ struct StencilChunk {
   struct Axis {
     int64_t ranges;     // first of this axis' bins in `ranges`
     int32_t low, high;  // cells it touches: [low, high]; empty if low > high
+    int32_t even;       // see AxisStencil
   };
   std::vector<BinRange> ranges;
+  std::vector<int32_t> cells;
   std::vector<Acc> weights, start_weights, end_weights;
   std::vector<SampleTaps<Acc>> samples;
   std::vector<Axis> axes;  // y, x of each RoI
@@ -93,7 +95,9 @@ class Plan {
       const BinRange& y = chunk.ranges[axes[0].ranges + bins.top];
       const BinRange& x = chunk.ranges[axes[1].ranges + bins.left];
       if (!y.count || !x.count) return {0, 0, 0, 0};
-      return {y.first, x.first, y.count, x.count};
+      const int32_t* rows = &chunk.cells[y.begin];
+      const int32_t* cols = &chunk.cells[x.begin];
+      return {rows[0], cols[0], rows[y.count - 1] - rows[0] + 1, cols[x.count - 1] - cols[0] + 1};
     }
     if (axes[0].low > axes[0].high || axes[1].low > axes[1].high) return {0, 0, 0, 0};
     return {axes[0].low, axes[1].low, axes[0].high - axes[0].low + 1,
@@ -111,10 +115,12 @@ class Plan {
                                int64_t bins) {
     return {bins,
             chunk.ranges.data() + a.ranges + first,
+            chunk.cells.data(),
             chunk.weights.data(),
             chunk.start_weights.data(),
             chunk.end_weights.data(),
-            chunk.samples.data()};
+            chunk.samples.data(),
+            a.even};
   }
 
   template <class T>
@@ -143,13 +149,17 @@ class Plan {
     // The mean's 1/n rides on the row weights. The maximum takes one sample: its weight is 1.
     add_axis(chunk, y, bins_y_, input.shape[2], scale, static_cast<Acc>(args_.max ? 1.0 : inverse));
     add_axis(chunk, x, bins_x_, input.shape[3], scale, Acc(1));
+    if (args_.max)
+      check_samples(chunk, k);
+    else
+      even_out(chunk);
   }
 
   template <class T>
   void add_axis(StencilChunk<Acc>& chunk, const RoiAxis<T>& axis, int64_t bins, int64_t size,
                 T scale, Acc factor) {
     typename StencilChunk<Acc>::Axis touched{static_cast<int64_t>(chunk.ranges.size()),
-                                             std::numeric_limits<int32_t>::max(), -1};
+                                             std::numeric_limits<int32_t>::max(), -1, 0};
     for (int64_t p = 0; p < bins; ++p) {
       const SampleRange range = visited_samples(axis, p, size);
       int32_t low = std::numeric_limits<int32_t>::max(), high = -1;
@@ -177,48 +187,104 @@ class Plan {
       }
       if (range.first + static_cast<double>(range.count) < axis.grid)
         chunk.samples.push_back(outside);
-      chunk.ranges.push_back({0, static_cast<int32_t>(chunk.samples.size() - begin), begin});
+      chunk.ranges.push_back({static_cast<int32_t>(chunk.samples.size() - begin), begin});
     }
     chunk.axes.push_back(touched);
+  }
+
+  // The maximum numbers a bin's samples with 31 bits, and rounds one axis up to a power of two.
+  void check_samples(const StencilChunk<Acc>& chunk, int64_t k) const {
+    const auto* axes = &chunk.axes[2 * (k % kChunk)];
+    const auto most = [&](int64_t first, int64_t bins) {
+      int64_t count = 0;
+      for (int64_t p = 0; p < bins; ++p)
+        count = std::max<int64_t>(count, chunk.ranges[first + p].count);
+      return count;
+    };
+    const int64_t rows = most(axes[0].ranges, bins_y_), cols = most(axes[1].ranges, bins_x_);
+    if (rows > 0 && cols > (int64_t{1} << 30) / rows)
+      throw std::invalid_argument(message("boxes[", k, "] must take at most 2^30 samples per bin ",
+                                          "for reduction=\"max\"; got ", rows, " x ", cols));
+  }
+
+  // If no bin of the newest axis has many cells, or none, all of them get equally many: weight 0 is
+  // put on a cell that has another weight already, so that nothing else is read.
+  void even_out(StencilChunk<Acc>& chunk) {
+    BinRange* ranges = &chunk.ranges[chunk.axes.back().ranges];
+    int32_t least = kMostEven + 1, most = 0;
+    for (int64_t p = 0; p < bins_x_; ++p) {
+      least = std::min(least, ranges[p].count);
+      most = std::max(most, ranges[p].count);
+    }
+    if (least == 0 || most > kMostEven) return;
+    const int64_t first = ranges[0].begin, end = first + bins_x_ * most;
+    for (auto* weights : {&chunk.weights, &chunk.start_weights, &chunk.end_weights})
+      if (!weights->empty()) weights->resize(end);
+    chunk.cells.resize(end);
+    for (int64_t p = bins_x_ - 1; p >= 0; --p) {  // from the end: they move up
+      const BinRange old = ranges[p];
+      ranges[p] = {most, first + p * most};
+      for (int32_t i = most - 1; i >= 0; --i) {
+        const int64_t to = ranges[p].begin + i, from = old.begin + std::min(i, old.count - 1);
+        chunk.cells[to] = chunk.cells[from];
+        for (auto* weights : {&chunk.weights, &chunk.start_weights, &chunk.end_weights})
+          if (!weights->empty()) (*weights)[to] = i < old.count ? (*weights)[from] : Acc(0);
+      }
+    }
+    chunk.axes.back().even = most;
   }
 
   // The mean over whole cells: they share the weight.
   template <class T>
   void add_cells(StencilChunk<Acc>& chunk, T low, T high, T scale, int64_t bins, int64_t size) {
-    chunk.axes.push_back({static_cast<int64_t>(chunk.ranges.size()), 0, -1});
+    chunk.axes.push_back({static_cast<int64_t>(chunk.ranges.size()), 0, -1, 0});
     for (int64_t p = 0; p < bins; ++p) {
       int32_t begin, end;
       pool_cells(low, high, scale, false, p, bins, size, &begin, &end);
       const int32_t cells = end - begin;
       const int64_t at = chunk.weights.size();
-      chunk.ranges.push_back({begin, cells, at});
+      chunk.ranges.push_back({cells, at});
       chunk.weights.resize(at + cells, Acc(1) / static_cast<Acc>(std::max(cells, 1)));
+      for (int32_t cell = begin; cell < end; ++cell) chunk.cells.push_back(cell);
     }
   }
 
-  // Adds up a bin's samples to one weight per cell, and forgets them.
+  // Adds up a bin's samples to one weight per cell, and forgets them. A cell to which none gives a
+  // weight is left out: whatever it holds, also NaN, is not read.
   void merge_samples(StencilChunk<Acc>& chunk, int64_t begin, int32_t low, int32_t high,
                      Acc factor) {
-    const int32_t cells = high < low ? 0 : high - low + 1;
-    const int64_t at = chunk.weights.size();
-    chunk.ranges.push_back({cells ? low : 0, cells, at});
-    chunk.weights.resize(at + cells, Acc(0));
-    if (gradients_) {
-      chunk.start_weights.resize(at + cells, Acc(0));
-      chunk.end_weights.resize(at + cells, Acc(0));
-    }
+    struct Merged {
+      Acc weight, start, end;
+      bool touched;
+    };
+    thread_local std::vector<Merged> merged;
+    merged.assign(high < low ? 0 : high - low + 1, Merged{});
     for (size_t i = begin; i < chunk.samples.size(); ++i) {
       const SampleTaps<Acc>& s = chunk.samples[i];
       if (!s.valid) continue;
-      chunk.weights[at + s.low - low] += factor * s.weight_low;
-      chunk.weights[at + s.high - low] += factor * s.weight_high;
-      if (!gradients_) continue;
-      chunk.start_weights[at + s.low - low] -= factor * s.slope_start;
-      chunk.start_weights[at + s.high - low] += factor * s.slope_start;
-      chunk.end_weights[at + s.low - low] -= factor * s.slope_end;
-      chunk.end_weights[at + s.high - low] += factor * s.slope_end;
+      const bool sloped = gradients_ && (s.slope_start != 0 || s.slope_end != 0);
+      Merged& a = merged[s.low - low];
+      a.weight += factor * s.weight_low;
+      a.start -= factor * s.slope_start;
+      a.end -= factor * s.slope_end;
+      a.touched |= s.weight_low != 0 || sloped;
+      Merged& b = merged[s.high - low];
+      b.weight += factor * s.weight_high;
+      b.start += factor * s.slope_start;
+      b.end += factor * s.slope_end;
+      b.touched |= s.weight_high != 0 || sloped;
     }
     chunk.samples.resize(begin);
+    const int64_t at = chunk.weights.size();
+    for (size_t i = 0; i < merged.size(); ++i) {
+      if (!merged[i].touched) continue;
+      chunk.cells.push_back(low + static_cast<int32_t>(i));
+      chunk.weights.push_back(merged[i].weight);
+      if (!gradients_) continue;
+      chunk.start_weights.push_back(merged[i].start);
+      chunk.end_weights.push_back(merged[i].end);
+    }
+    chunk.ranges.push_back({static_cast<int32_t>(chunk.weights.size() - at), at});
   }
 
   const RoiAlignArgs& args_;

@@ -20,10 +20,11 @@ struct PoolBins {
 template <class Acc>
 struct RoiPoolKernels {
   void (*forward)(Acc* result, Block<const Acc> input, const PoolBins& bins);
-  // result: `values` at the winning cells.
-  void (*directional)(Acc* result, Block<const Acc> input, Block<const Acc> values,
+  // result: `values` at the winning cells. `width`: the map's; it has less than 2^31 cells.
+  void (*directional)(Acc* result, Block<const Acc> input, Block<const Acc> values, int32_t width,
                       const PoolBins& bins);
-  void (*grad_input)(Block<Acc> grad_input, Block<const Acc> input, const Acc* grad,
+  // grad_input: the whole map, [H][W][16].
+  void (*grad_input)(Acc* grad_input, Block<const Acc> input, const Acc* grad, int32_t width,
                      const PoolBins& bins);
 };
 
