@@ -5,13 +5,16 @@
 #include "roiops/nms.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
 #include "internal/box_groups.h"
 #include "internal/box_tree.h"
 #include "internal/nms_kernels.h"
+#include "internal/stable_sort.h"
 #include "roiops/check.h"
+#include "roiops/geometry.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
@@ -33,25 +36,17 @@ const NmsKernels<double>& kernels<double>() {
 // Indices of those that take part, by descending score; stable, NaN last.
 template <class S>
 std::vector<int64_t> rank_by_score(const Array& scores, const std::optional<double>& threshold) {
-  struct Candidate {
-    S score;
-    int64_t index;
-  };
-  std::vector<Candidate> numbers;
-  std::vector<int64_t> order, nans;
+  std::vector<Keyed> candidates;
+  candidates.reserve(scores.shape[0]);
   for (int64_t i = 0; i < scores.shape[0]; ++i) {
     const S score = scores.at<S>(i);
     if (threshold && !(score > static_cast<S>(*threshold))) continue;
-    if (score == score)
-      numbers.push_back({score, i});
-    else
-      nans.push_back(i);
+    candidates.push_back({descending_key(score), i});
   }
-  std::stable_sort(numbers.begin(), numbers.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
-  order.reserve(numbers.size() + nans.size());
-  for (const Candidate& c : numbers) order.push_back(c.index);
-  order.insert(order.end(), nans.begin(), nans.end());
+  stable_sort_by_key(candidates);
+  std::vector<int64_t> order;
+  order.reserve(candidates.size());
+  for (const Keyed& c : candidates) order.push_back(c.index);
   return order;
 }
 
@@ -76,18 +71,25 @@ class KeptList {
  public:
   KeptList(T threshold, T one) : threshold_(threshold), one_(one) {}
   void add(const Array& boxes, int64_t i) {
-    for (int s = 0; s < 4; ++s) sides_[s].push_back(boxes.at<T>(i, s));
+    if (count_ % L == 0)  // up to whole vectors, NaN meets nobody
+      for (std::vector<T>& column : columns_)
+        column.resize(count_ + L, std::numeric_limits<T>::quiet_NaN());
+    const T side[4] = {boxes.at<T>(i, 0), boxes.at<T>(i, 1), boxes.at<T>(i, 2), boxes.at<T>(i, 3)};
+    for (int s = 0; s < 4; ++s) columns_[s][count_] = side[s];
+    columns_[4][count_++] = area_of(side, one_);
   }
   bool suppresses(const Array& boxes, int64_t i) const {
     const T box[4] = {boxes.at<T>(i, 0), boxes.at<T>(i, 1), boxes.at<T>(i, 2), boxes.at<T>(i, 3)};
-    const KeptBoxes<T> kept{sides_[0].data(), sides_[1].data(), sides_[2].data(), sides_[3].data(),
-                            static_cast<int64_t>(sides_[0].size())};
+    const KeptBoxes<T> kept{columns_[0].data(), columns_[1].data(), columns_[2].data(),
+                            columns_[3].data(), columns_[4].data(), count_};
     return kernels<T>().suppressed(box, kept, threshold_, one_);
   }
 
  private:
+  static constexpr int64_t L = ROIOPS_LANES;
   const T threshold_, one_;
-  std::vector<T> sides_[4];
+  int64_t count_ = 0;
+  std::vector<T> columns_[5];
 };
 
 template <class T>

@@ -65,7 +65,7 @@ struct SoftNms {
   void decay(int k, int64_t group, const TreeQuery<T>& box) const {
     const int64_t first = group * kTreeFanOut;
     T iou[kTreeFanOut];
-    tree_overlaps(iou, tree.level[k], first, box);
+    tree_ious(iou, tree.level[k], first, box);
     int hits = tree_above(iou, unchanged);
     if (!hits) return;
     if (k == 0)

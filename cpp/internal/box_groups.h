@@ -2,9 +2,9 @@
 // meet. Internal to the CPU kernels.
 #pragma once
 
-#include <algorithm>
 #include <vector>
 
+#include "internal/stable_sort.h"
 #include "roiops/array.h"
 
 namespace roiops {
@@ -16,12 +16,14 @@ struct BoxGroups {
   // idxs (N,) int64, or idxs.data == nullptr: all are one group.
   BoxGroups(const Array& idxs, std::vector<int64_t> order) : members(std::move(order)), begin{0} {
     if (idxs.data) {
-      std::stable_sort(members.begin(), members.end(), [&](int64_t a, int64_t b) {
-        return idxs.at<int64_t>(a) < idxs.at<int64_t>(b);
-      });
-      for (size_t i = 1; i < members.size(); ++i)
-        if (idxs.at<int64_t>(members[i]) != idxs.at<int64_t>(members[i - 1]))
-          begin.push_back(static_cast<int64_t>(i));
+      std::vector<Keyed> keyed;
+      keyed.reserve(members.size());
+      for (int64_t m : members) keyed.push_back({ascending_key(idxs.at<int64_t>(m)), m});
+      stable_sort_by_key(keyed);
+      for (size_t i = 0; i < keyed.size(); ++i) {
+        members[i] = keyed[i].index;
+        if (i && keyed[i].key != keyed[i - 1].key) begin.push_back(static_cast<int64_t>(i));
+      }
     }
     if (!members.empty()) begin.push_back(static_cast<int64_t>(members.size()));
   }

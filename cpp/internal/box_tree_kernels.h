@@ -44,11 +44,16 @@ ROIOPS_INLINE TreeQuery<T> query_at(const TreeLevel<T>& boxes, int64_t i, T one)
   return {boxes.x1[i], boxes.y1[i], boxes.x2[i], boxes.y2[i], boxes.area[i], one};
 }
 
-// iou[l] of the query with the entries `first` + l of a level; of groups: a bound of it. What is
-// gone gives 0. Boxes in the tree have a finite, positive area, so that the union of two is
-// positive; that of a bound may be 0, and the bound infinite.
+// What the query shares with, and covers together with, the entries `first` + l of a level; of
+// groups: bounds of them. What is gone shares nothing. Boxes in the tree have a finite, positive
+// area, so that the union of two is positive; that of a bound may be 0.
 template <class T>
-ROIOPS_INLINE void tree_overlaps(T* iou, const TreeLevel<T>& level, int64_t first,
+struct TreeOverlaps {
+  T common[kTreeFanOut], joined[kTreeFanOut];
+};
+
+template <class T>
+ROIOPS_INLINE void tree_overlaps(TreeOverlaps<T>& out, const TreeLevel<T>& level, int64_t first,
                                  const TreeQuery<T>& q) {
   const T *x1 = level.x1 + first, *y1 = level.y1 + first, *x2 = level.x2 + first,
           *y2 = level.y2 + first, *widest = level.width + first, *highest = level.height + first,
@@ -62,9 +67,18 @@ ROIOPS_INLINE void tree_overlaps(T* iou, const TreeLevel<T>& level, int64_t firs
     T width = right - left + box.one, height = bottom - top + box.one;
     width = width < widest[l] ? width : widest[l];
     height = height < highest[l] ? height : highest[l];
-    const T overlap = (width > 0 ? width : T(0)) * (height > 0 ? height : T(0));
-    iou[l] = overlap / (box.area + area[l] - overlap);
+    out.common[l] = (width > 0 ? width : T(0)) * (height > 0 ? height : T(0));
+    out.joined[l] = box.area + area[l] - out.common[l];
   }
+}
+
+// iou[l] of the query with those entries; of groups: a bound, which may be infinite.
+template <class T>
+ROIOPS_INLINE void tree_ious(T* iou, const TreeLevel<T>& level, int64_t first,
+                             const TreeQuery<T>& q) {
+  TreeOverlaps<T> pairs;
+  tree_overlaps(pairs, level, first, q);
+  for (int l = 0; l < kTreeFanOut; ++l) iou[l] = pairs.common[l] / pairs.joined[l];
 }
 
 // Bit l: value[l] > threshold.

@@ -10,8 +10,8 @@
 namespace roiops {
 
 template <class T>
-struct KeptBoxes {
-  const T *x1, *y1, *x2, *y2;
+struct KeptBoxes {  // one array per number, readable up to a multiple of 16: NaN at the end
+  const T *x1, *y1, *x2, *y2, *area;
   int64_t count;
 };
 

@@ -163,16 +163,24 @@ struct BoxOverlap {
 };
 
 template <class T>
-ROIOPS_INLINE BoxOverlap<T> box_overlap(const T* a, const T* b, T one) {
+ROIOPS_INLINE BoxOverlap<T> overlap_of_areas(const T* a, const T* b, T area_a, T area_b, T one) {
   const T left = a[0] > b[0] ? a[0] : b[0];
   const T top = a[1] > b[1] ? a[1] : b[1];
   const T right = a[2] < b[2] ? a[2] : b[2];
   const T bottom = a[3] < b[3] ? a[3] : b[3];
   const T width = right - left + one, height = bottom - top + one;
   const T overlap = (width > 0 ? width : T(0)) * (height > 0 ? height : T(0));
-  const T area_a = (a[2] - a[0] + one) * (a[3] - a[1] + one);
-  const T area_b = (b[2] - b[0] + one) * (b[3] - b[1] + one);
   return {overlap, area_a + area_b - overlap};
+}
+
+template <class T>
+ROIOPS_INLINE T area_of(const T* a, T one) {
+  return (a[2] - a[0] + one) * (a[3] - a[1] + one);
+}
+
+template <class T>
+ROIOPS_INLINE BoxOverlap<T> box_overlap(const T* a, const T* b, T one) {
+  return overlap_of_areas(a, b, area_of(a, one), area_of(b, one), one);
 }
 
 // Intersection over union. A union that is empty, overflows or is NaN (any non-finite coordinate
@@ -186,6 +194,14 @@ ROIOPS_INLINE T iou_of(const BoxOverlap<T>& pair) {
 template <class T>
 ROIOPS_INLINE T box_iou(const T* a, const T* b, T one) {
   return iou_of(box_overlap(a, b, one));
+}
+
+// Whether the IoU of a pair may be greater than a threshold: never false where it is, and almost
+// never true where it is not. Most pairs are answered without a division.
+template <class T>
+ROIOPS_INLINE bool may_exceed(const BoxOverlap<T>& pair, T threshold) {
+  // The margin is far above the rounding of the two products, and of the quotient it stands for.
+  return (pair.common > 0) & (pair.common >= threshold * T(0.9999) * pair.joined);
 }
 
 // The smallest box around two; sides are not negative.
