@@ -54,7 +54,12 @@ class Comparison:
 
 
 def once(call: Call) -> tuple[float, float]:
-    """Wall and CPU seconds of one call; its result is freed outside."""
+    """Wall and CPU seconds of one call after another; its result is freed outside.
+
+    The first finds the caches, and the system's free memory, as the peer has left them: a virtual
+    machine may have given that memory back to its host by then, who takes his time returning it.
+    """
+    call()
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "internal/box_coding_kernels.h"
+#include "internal/huge_pages.h"
 #include "roiops/check.h"
 #include "roiops/parallel.h"
 
@@ -120,6 +121,7 @@ void decode_boxes(const Array& decoded, const Array& deltas, const Array& boxes,
   if (deltas.size() == 0) return;
   if (decoded.stride[2] != 1 || (rows > 1 && decoded.stride[1] != columns))
     throw std::invalid_argument("decode_boxes: decoded must have contiguous rows");
+  ask_for_huge_pages(decoded);
   dispatch_float(deltas.dtype, [&](auto zero) {
     using T = decltype(zero);
     const DecodeAxis<T> x = decode_axis<T>(options, 0), y = decode_axis<T>(options, 1);

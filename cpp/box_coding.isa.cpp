@@ -1,5 +1,6 @@
 // Decoding, vectorised over boxes: blocks of rows are turned into one array per coordinate.
 #include "internal/box_coding_kernels.h"
+#include "internal/tile.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {
@@ -10,25 +11,22 @@ constexpr int64_t kBlock = 112;
 
 template <class T>
 struct Columns {
+  static constexpr int W = Tile<T>::W;
   T at[4][kBlock];
 
   void load(Rows<T> from, int64_t rows) {
-    if (from.row == 4 && from.column == 1) {
-      for (int64_t i = 0; i < rows; ++i)
-        for (int c = 0; c < 4; ++c) at[c][i] = from.data[4 * i + c];
-    } else {
-      for (int c = 0; c < 4; ++c)
-        for (int64_t i = 0; i < rows; ++i) at[c][i] = from.data[i * from.row + c * from.column];
-    }
+    int64_t i = 0;
+    if (from.column == 1)
+      for (; i + W <= rows; i += W)
+        Tile<T>::template transpose<4>(at[0] + i, kBlock, from.data + i * from.row, from.row);
+    for (; i < rows; ++i)
+      for (int c = 0; c < 4; ++c) at[c][i] = from.data[i * from.row + c * from.column];
   }
   void store(T* to, int64_t row, int64_t rows) const {
-    if (row == 4) {
-      for (int64_t i = 0; i < rows; ++i)
-        for (int c = 0; c < 4; ++c) to[4 * i + c] = at[c][i];
-    } else {
-      for (int64_t i = 0; i < rows; ++i)
-        for (int c = 0; c < 4; ++c) to[i * row + c] = at[c][i];
-    }
+    int64_t i = 0;
+    for (; i + W <= rows; i += W) Tile<T>::untranspose(to + i * row, row, at[0] + i, kBlock);
+    for (; i < rows; ++i)
+      for (int c = 0; c < 4; ++c) to[i * row + c] = at[c][i];
   }
 };
 

@@ -2,73 +2,11 @@
 // transposed in registers: element by element, this took longer than the pooling itself.
 #include "internal/channel_blocks_kernels.h"
 #include "internal/simd.h"
+#include "internal/tile.h"
 
 namespace roiops {
 namespace ROIOPS_ISA {
 namespace {
-
-template <int... I>
-struct Sequence {};
-template <int N, int... I>
-struct FirstIntegers : FirstIntegers<N - 1, N - 1, I...> {};
-template <int... I>
-struct FirstIntegers<0, I...> {
-  using Type = Sequence<I...>;
-};
-
-// Matrices of W x W elements, W of them to a register.
-template <class T>
-struct Tile {
-  using Register = typename Lanes<T>::Register;
-  static constexpr int W = Lanes<T>::kWidth;
-  // 128 bits: within them, registers of every width are rearranged at the least cost.
-  static constexpr int E = 16 / sizeof(T);
-  typedef T Piece __attribute__((vector_size(16)));
-  typedef T UnalignedPiece __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
-
-  template <class V, int... I>
-  static auto joined(V a, V b, Sequence<I...>) {
-    return __builtin_shufflevector(a, b, I...);
-  }
-  // Of `count` rows E apart, the pieces at `from`, side by side.
-  template <int count>
-  static auto join(const T* from, int64_t row) {
-    if constexpr (count == 1) {
-      return Piece(*reinterpret_cast<const UnalignedPiece*>(from));
-    } else {
-      return joined(join<count / 2>(from, row), join<count / 2>(from + count / 2 * E * row, row),
-                    typename FirstIntegers<count * E>::Type());
-    }
-  }
-  // In each piece, its lower or upper halves of a and b take turns.
-  template <bool upper, int... I>
-  static Register zip(Register a, Register b, Sequence<I...>) {
-    return __builtin_shufflevector(a, b,
-                                   (I % 2 * W + I / E * E + (upper ? E / 2 : 0) + I % E / 2)...);
-  }
-  // Each piece of E registers, taken as a matrix.
-  static void transpose_pieces(Register* r) {
-    using All = typename FirstIntegers<W>::Type;
-    for (int round = 1; round < E; round *= 2) {
-      Register next[E];
-      for (int i = 0; i < E / 2; ++i) {
-        next[2 * i] = zip<false>(r[i], r[i + E / 2], All());
-        next[2 * i + 1] = zip<true>(r[i], r[i + E / 2], All());
-      }
-      for (int i = 0; i < E; ++i) r[i] = next[i];
-    }
-  }
-  // to[j][i] = from[i][j], for the first `rows` of j.
-  static void transpose(T* to, int64_t to_row, const T* from, int64_t from_row, int64_t rows = W) {
-    for (int j = 0; j < W; j += E) {
-      Register r[E];
-      for (int i = 0; i < E; ++i) r[i] = join<W / E>(from + i * from_row + j, from_row);
-      transpose_pieces(r);
-      for (int i = 0; i < E; ++i)
-        if (j + i < rows) __builtin_memcpy(to + (j + i) * to_row, r + i, sizeof r[i]);
-    }
-  }
-};
 
 template <class T>
 struct Kernels {

@@ -38,7 +38,7 @@ bool dense(const Array& a) {
 void ask_for_huge_pages(const Array& output) {
 #ifdef MADV_HUGEPAGE
   const auto bytes = static_cast<uintptr_t>(output.size() * element_size(output.dtype));
-  if (bytes < 2 * kHugePage || !dense(output)) return;
+  if (bytes < kHugePage || !dense(output)) return;
   const auto from = reinterpret_cast<uintptr_t>(output.data);
   // Whole huge pages alone: the memory beside them is not ours.
   const uintptr_t begin = (from + kHugePage - 1) / kHugePage * kHugePage;

@@ -19,32 +19,9 @@ constexpr int64_t kBlocksPerTask = 8;
 const MatchKernels<float>& kernels(float) { return pick_match_boxes_float(); }
 const MatchKernels<double>& kernels(double) { return pick_match_boxes_double(); }
 
-// What one block's boxes span; NaN spans nothing.
 template <class T>
-struct Extent {
-  T x1, y1, x2, y2;
-  bool meets(const T* box) const {
-    return box[0] < x2 && box[2] > x1 && box[1] < y2 && box[3] > y1;
-  }
-};
-
-template <class T>
-Extent<T> load(MatchBlock<T>& block, const Array& boxes, int64_t begin, int64_t count) {
-  T* columns[4] = {block.x1, block.y1, block.x2, block.y2};
-  for (int c = 0; c < 4; ++c) {
-    const T* from = &boxes.at<T>(begin, c);
-    for (int64_t i = 0; i < count; ++i) columns[c][i] = from[i * boxes.stride[0]];
-    std::fill(columns[c] + count, columns[c] + kMatchBlock, std::numeric_limits<T>::quiet_NaN());
-  }
-  const T infinity = std::numeric_limits<T>::infinity();
-  Extent<T> extent{infinity, infinity, -infinity, -infinity};
-  for (int64_t i = 0; i < count; ++i) {
-    extent.x1 = block.x1[i] < extent.x1 ? block.x1[i] : extent.x1;
-    extent.y1 = block.y1[i] < extent.y1 ? block.y1[i] : extent.y1;
-    extent.x2 = block.x2[i] > extent.x2 ? block.x2[i] : extent.x2;
-    extent.y2 = block.y2[i] > extent.y2 ? block.y2[i] : extent.y2;
-  }
-  return extent;
+bool meets(const MatchExtent<T>& extent, const T* box) {
+  return box[0] < extent.x2 && box[2] > extent.x1 && box[1] < extent.y2 && box[3] > extent.y1;
 }
 
 // One image: its targets side by side, and where its results go.
@@ -72,7 +49,8 @@ class Matcher {
   void run() {
     if (args_.allow_low_quality)
       for (Image<T>& image : images_) image.block_best.assign(blocks_ * image.count, T(0));
-    each_block([&](int64_t b, MatchBlock<T>& block, const Extent<T>& extent) {
+    each_block([&](int64_t b, MatchBlock<T>& block) {
+      const MatchExtent<T> extent = load(block, b);
       for (Image<T>& image : images_) match(image, b, block, extent);
     });
     if (!args_.allow_low_quality) return;
@@ -81,8 +59,17 @@ class Matcher {
       for (int64_t i = 0; i < blocks_ * image.count; ++i)
         image.best[i % image.count] = std::max(image.best[i % image.count], image.block_best[i]);
     }
-    each_block([&](int64_t b, MatchBlock<T>& block, const Extent<T>&) {
-      for (Image<T>& image : images_) promote(image, b, block);
+    each_block([&](int64_t b, MatchBlock<T>& block) {
+      bool loaded = false;
+      for (Image<T>& image : images_) {
+        for (int64_t g = 0; g < image.count; ++g) {
+          if (!(image.best[g] > 0 && image.block_best[b * image.count + g] == image.best[g]))
+            continue;
+          if (!loaded) load(block, b);
+          loaded = true;
+          promote(image, b, block, g);
+        }
+      }
     });
   }
 
@@ -91,43 +78,41 @@ class Matcher {
   void each_block(const Body& body) {
     parallel_ranges(blocks_, kBlocksPerTask, args_.threads, [&](int64_t begin, int64_t end) {
       MatchBlock<T> block;
-      for (int64_t b = begin; b < end; ++b) {
-        const Extent<T> extent = load(block, boxes_, b * kMatchBlock, rows(b));
-        body(b, block, extent);
-      }
+      for (int64_t b = begin; b < end; ++b) body(b, block);
     });
+  }
+  MatchExtent<T> load(MatchBlock<T>& block, int64_t b) const {
+    return kernels(T()).load(block, &boxes_.at<T>(b * kMatchBlock, 0), boxes_.stride[0],
+                             boxes_.stride[1], rows(b));
   }
 
   int64_t rows(int64_t b) const {
     return std::min<int64_t>(kMatchBlock, boxes_.shape[0] - b * kMatchBlock);
   }
 
-  void match(Image<T>& image, int64_t b, MatchBlock<T>& block, const Extent<T>& extent) {
+  void match(Image<T>& image, int64_t b, MatchBlock<T>& block, const MatchExtent<T>& extent) {
     std::fill_n(block.best, kMatchBlock, T(0));
     std::fill_n(block.index, kMatchBlock, 0);
     for (int64_t g = 0; g < image.count; ++g) {
       const T* target = &image.targets[4 * g];
-      if (!extent.meets(target)) continue;
+      if (!meets(extent, target)) continue;
       const T best = kernels(T()).update(block, target, g);
       if (args_.allow_low_quality) image.block_best[b * image.count + g] = best;
     }
     const T high = static_cast<T>(args_.high), low = static_cast<T>(args_.low);
     const int8_t between = image.count ? -1 : 0, positive = image.count ? 1 : 0;
-    const int64_t first = b * kMatchBlock;
-    for (int64_t i = 0; i < rows(b); ++i) {
-      image.matched_idxs[first + i] = block.index[i];
-      image.ious[first + i] = block.best[i];
-      image.labels[first + i] = block.best[i] >= high ? positive
-                                : block.best[i] < low ? int8_t{0}
-                                                      : between;
-    }
+    const int64_t first = b * kMatchBlock, count = rows(b);
+    std::copy_n(block.index, count, image.matched_idxs + first);
+    std::copy_n(block.best, count, image.ious + first);
+    int8_t* labels = image.labels + first;
+    for (int64_t i = 0; i < count; ++i)
+      labels[i] = block.best[i] >= high ? positive : block.best[i] < low ? int8_t{0} : between;
   }
 
-  void promote(Image<T>& image, int64_t b, const MatchBlock<T>& block) {
+  // The boxes that tie for the greatest IoU of target `g` are positive.
+  void promote(Image<T>& image, int64_t b, const MatchBlock<T>& block, int64_t g) {
     int8_t ties[kMatchBlock] = {};
-    for (int64_t g = 0; g < image.count; ++g)
-      if (image.best[g] > 0 && image.block_best[b * image.count + g] == image.best[g])
-        kernels(T()).find_ties(ties, block, &image.targets[4 * g], image.best[g]);
+    kernels(T()).find_ties(ties, block, &image.targets[4 * g], image.best[g]);
     for (int64_t i = 0; i < rows(b); ++i)
       if (ties[i]) image.labels[b * kMatchBlock + i] = 1;
   }

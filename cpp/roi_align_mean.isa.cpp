@@ -139,7 +139,7 @@ struct Kernels {
       const Acc* from = scratch + slot * width;
       Acc* to = grad_input.data + row * grad_input.row;
       each_bin(roi.x, roi.x.weights,
-               [&](int64_t pw, const int32_t* cells, const Acc* w, int32_t count) {
+               [=](int64_t pw, const int32_t* cells, const Acc* w, int32_t count) {
                  const Vec g = Vec::load(from + pw * L);
                  for (int32_t i = 0; i < count; ++i) {
                    Acc* cell = to + cells[i] * grad_input.cell;

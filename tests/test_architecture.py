@@ -37,11 +37,12 @@ STANDARD_HEADERS = set(
 # The fuzzer stops what takes too long.
 POSIX_HEADERS = {
     "cpp/parallel.cpp": {"pthread.h", "sched.h"},
+    "cpp/huge_pages.cpp": {"sys/mman.h"},
     "cpp/fuzz/main.cpp": {"signal.h", "unistd.h"},
 }
 # Headers that define nothing a linker could share between instruction sets (cpp/roiops/isa.h).
 ISA_SAFE = re.compile(
-    r"roiops/(config|decay|geometry|half|isa)\.h|internal/(block|exponential|simd|\w+_kernels)\.h"
+    r"roiops/(config|decay|geometry|half|isa)\.h|internal/(block|exponential|simd|tile|\w+_kernels)\.h"
     r"|cstdint|cmath|limits"
 )
 FORBIDDEN_STEMS = {"misc", "util", "utils", "helper", "helpers", "common"}
@@ -124,7 +125,7 @@ def public_headers_include_public_ones(path: PurePosixPath, text: str) -> list[s
 
 
 def isa_files_share_no_code(path: PurePosixPath, text: str) -> list[str]:
-    if not (is_cpp(path, "cpp") and (path.name.endswith((".isa.cpp", "_kernels.h", "simd.h")))):
+    if not (is_cpp(path, "cpp") and (path.name.endswith((".isa.cpp", "_kernels.h", "simd.h", "tile.h")))):
         return []
     return [
         f"{path} includes {name}: its inline functions could be emitted for one instruction set "

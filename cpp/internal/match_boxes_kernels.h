@@ -28,8 +28,17 @@ struct MatchBlock {
   typename MatchIndex<T>::type index[kMatchBlock];
 };
 
+// What a block's boxes span; NaN spans nothing.
+template <class T>
+struct MatchExtent {
+  T x1, y1, x2, y2;
+};
+
 template <class T>
 struct MatchKernels {
+  // Box i has its sides at boxes[i * row + (0 to 3) * column].
+  MatchExtent<T> (*load)(MatchBlock<T>& block, const T* boxes, int64_t row, int64_t column,
+                         int64_t count);
   // Matches `target` with the block; the greatest IoU of the target in it.
   T (*update)(MatchBlock<T>& block, const T* target, typename MatchIndex<T>::type index);
   // ties[i] |= IoU of box i with the target equals `iou`.

@@ -18,6 +18,7 @@
 namespace roiops {
 
 constexpr int64_t kChunk = 64;  // RoIs whose stencils share memory
+constexpr uint64_t kBand = 32;  // rows of cells
 
 // The stencils of up to kChunk RoIs. Offsets instead of pointers while the vectors grow.
 template <class Acc>
@@ -62,6 +63,14 @@ class Plan {
             add_roi<T>(chunks_[c], k);
         };
       });
+    });
+    // RoIs that read or write the same cells follow each other: a block of a large map does not fit
+    // the nearest caches, the surroundings of an object do.
+    groups_.sort([&](int64_t k) {
+      const Patch patch = this->patch(k, this->bins(0));
+      const auto row = static_cast<uint64_t>(patch.top + patch.rows / 2),
+                 col = static_cast<uint64_t>(patch.left + patch.cols / 2);
+      return row / kBand << 32 | col;
     });
   }
 
@@ -207,8 +216,8 @@ class Plan {
                                           "for reduction=\"max\"; got ", rows, " x ", cols));
   }
 
-  // If no bin of the newest axis has many cells, or none, all of them get equally many: weight 0 is
-  // put on a cell that has another weight already, so that nothing else is read.
+  // If no bin of the newest axis has many cells, or none, all of them get equally many: the weight
+  // of a bin's last cell is shared out, by halves, which loses nothing.
   void even_out(StencilChunk<Acc>& chunk) {
     BinRange* ranges = &chunk.ranges[chunk.axes.back().ranges];
     int32_t least = kMostEven + 1, most = 0;
@@ -218,20 +227,30 @@ class Plan {
     }
     if (least == 0 || most > kMostEven) return;
     const int64_t first = ranges[0].begin, end = first + bins_x_ * most;
-    for (auto* weights : {&chunk.weights, &chunk.start_weights, &chunk.end_weights})
-      if (!weights->empty()) weights->resize(end);
     chunk.cells.resize(end);
+    chunk.weights.resize(end);
+    if (gradients_) {
+      chunk.start_weights.resize(end);
+      chunk.end_weights.resize(end);
+    }
     for (int64_t p = bins_x_ - 1; p >= 0; --p) {  // from the end: they move up
       const BinRange old = ranges[p];
       ranges[p] = {most, first + p * most};
-      for (int32_t i = most - 1; i >= 0; --i) {
-        const int64_t to = ranges[p].begin + i, from = old.begin + std::min(i, old.count - 1);
-        chunk.cells[to] = chunk.cells[from];
-        for (auto* weights : {&chunk.weights, &chunk.start_weights, &chunk.end_weights})
-          if (!weights->empty()) (*weights)[to] = i < old.count ? (*weights)[from] : Acc(0);
+      spread_out(chunk.weights, old, ranges[p]);
+      if (gradients_) {
+        spread_out(chunk.start_weights, old, ranges[p]);
+        spread_out(chunk.end_weights, old, ranges[p]);
       }
+      for (int32_t i = most - 1; i >= 0; --i)
+        chunk.cells[ranges[p].begin + i] = chunk.cells[old.begin + std::min(i, old.count - 1)];
     }
     chunk.axes.back().even = most;
+  }
+  static void spread_out(std::vector<Acc>& weights, BinRange from, BinRange to) {
+    Acc last = weights[from.begin + from.count - 1];
+    for (int32_t i = to.count - 1; i >= from.count; --i) weights[to.begin + i] = last /= 2;
+    weights[to.begin + from.count - 1] = last;
+    for (int32_t i = from.count - 2; i >= 0; --i) weights[to.begin + i] = weights[from.begin + i];
   }
 
   // The mean over whole cells: they share the weight.
@@ -290,7 +309,7 @@ class Plan {
   const RoiAlignArgs& args_;
   const int64_t bins_y_, bins_x_;
   const bool gradients_;
-  const RoiGroups groups_;
+  RoiGroups groups_;
   std::vector<StencilChunk<Acc>> chunks_;
 };
 

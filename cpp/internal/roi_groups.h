@@ -1,4 +1,4 @@
-// Which RoIs read which map: sorted by level and image, in index order. Internal to the CPU
+// Which RoIs read which map: sorted by level and image. Internal to the CPU
 // kernels.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "internal/stable_sort.h"
 #include "roiops/check.h"
 
 namespace roiops {
@@ -48,6 +49,19 @@ class RoiGroups {
     for (size_t g = 1; g < begin_.size(); ++g) begin_[g] += begin_[g - 1];
     std::vector<int64_t> next(begin_.begin(), begin_.end() - 1);
     for (int64_t k = 0; k < rois.shape[0]; ++k) order_[next[level_[k] * images + image_[k]]++] = k;
+  }
+
+  // Sorts every group by key(k), equal keys in index order.
+  template <class Key>
+  void sort(const Key& key) {
+    std::vector<Keyed> keyed;
+    for (size_t g = 0; g + 1 < begin_.size(); ++g) {
+      keyed.clear();
+      for (int64_t i = begin_[g]; i < begin_[g + 1]; ++i)
+        keyed.push_back({key(order_[i]), order_[i]});
+      stable_sort_by_key(keyed);
+      for (size_t i = 0; i < keyed.size(); ++i) order_[begin_[g] + i] = keyed[i].index;
+    }
   }
 
   int64_t size() const { return static_cast<int64_t>(begin_.size()) - 1; }
