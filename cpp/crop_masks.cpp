@@ -93,8 +93,9 @@ class Cropper {
       std::fill(sums_.begin(), sums_.end(), 0.0);
       const AxisCells::Bin& bin = y_.bins()[p];
       for (int64_t j = 0; j < bin.count; ++j)
-        add_row(sums_.data(), mask + (bin.first + j) * m.stride[1], cells, m.stride[2],
-                y_.weights(bin)[j]);
+        if (y_.weights(bin)[j] != 0)  // whatever a cell of weight 0 holds, also NaN, is not read
+          add_row(sums_.data(), mask + (bin.first + j) * m.stride[1], cells, m.stride[2],
+                  y_.weights(bin)[j]);
       for (int64_t q = 0; q < out_.shape[2]; ++q) write(n, p, q, mean(x_.bins()[q]));
     }
   }
@@ -120,7 +121,7 @@ class Cropper {
     const double* weights = x_.weights(bin);
     const double* sums = sums_.data() + bin.first - x_.low();
     double sum = 0.0;
-    for (int64_t i = 0; i < bin.count; ++i) sum += sums[i] * weights[i];
+    for (int64_t i = 0; i < bin.count; ++i) sum += weights[i] != 0 ? sums[i] * weights[i] : 0.0;
     return sum / count_;
   }
 

@@ -125,7 +125,9 @@ def public_headers_include_public_ones(path: PurePosixPath, text: str) -> list[s
 
 
 def isa_files_share_no_code(path: PurePosixPath, text: str) -> list[str]:
-    if not (is_cpp(path, "cpp") and (path.name.endswith((".isa.cpp", "_kernels.h", "simd.h", "tile.h")))):
+    if not (
+        is_cpp(path, "cpp") and (path.name.endswith((".isa.cpp", "_kernels.h", "simd.h", "tile.h")))
+    ):
         return []
     return [
         f"{path} includes {name}: its inline functions could be emitted for one instruction set "

@@ -20,7 +20,8 @@ def crop_masks(
 
     The mean decides, so its arithmetic is fixed: in float64 whatever the masks are, the rows added
     in order, then the columns, then one division. In float32 a mean of exactly 1/2, of a mask's
-    edge in the middle of a bin, would be rounded to either side of it.
+    edge in the middle of a bin, would be rounded to either side of it. A cell of weight 0 is not
+    read, also if it is NaN.
     """
     height, width = as_pair(size)
     placement = "align" if convention == "torchvision" else "aligned"
@@ -34,10 +35,10 @@ def crop_masks(
         cells = masks[n][np.ix_(y.cells, x.cells)].astype(np.float64)
         columns = np.zeros((height, len(x.cells)))
         for weight, row in zip(y.value.T, cells, strict=True):
-            columns += weight[:, None] * row
+            columns += np.where(weight[:, None] != 0, weight[:, None] * row, 0)
         sums = np.zeros((height, width))
         for weight, column in zip(x.value.T, columns.T, strict=True):
-            sums += column[:, None] * weight
+            sums += np.where(weight != 0, column[:, None] * weight, 0)
         means[n] = sums / region.count
     if convention == "torchvision":
         return means.astype(np.float64 if masks.dtype == np.float64 else np.float32)

@@ -28,6 +28,8 @@ from roiops.reference.roi_sampling import (
     axis_weights,
     bin_samples,
     roi_axis,
+    shares,
+    weighted_sum,
 )
 
 
@@ -175,7 +177,7 @@ def pooled(
         image = features[levels[k]][region.image]
         if reduction == "mean":
             y, x = axis_weights(region.y), axis_weights(region.x)
-            out[k] = y.value @ patch(image, y, x) @ x.value.T / region.count
+            out[k] = product(y.value, patch(image, y, x), x.value) / region.count
         else:
             for ph in range(size[0]):
                 for pw in range(size[1]):
@@ -245,17 +247,28 @@ def patch(image: np.ndarray, y: AxisWeights, x: AxisWeights) -> np.ndarray:
     return image[:, y.cells[:, None], x.cells].astype(np.float64)
 
 
+def product(along_y: np.ndarray, values: np.ndarray, along_x: np.ndarray) -> np.ndarray:
+    """W_y F W_x^T for each channel of F (C, R, S), of which cells of weight 0 are not read."""
+    if np.isfinite(values).all():
+        return along_y @ values @ along_x.T
+    return weighted_sum(along_y, values[:, None, None], along_x)
+
+
 def mean_backward(
     grad: np.ndarray, image: np.ndarray, region: Region, to_image: np.ndarray
 ) -> np.ndarray:
     """Adds to the gradient of the image (C, H, W); returns that of x1', y1', x2', y2'."""
     y, x = axis_weights(region.y), axis_weights(region.x)
     grad = grad / region.count
-    to_image[:, y.cells[:, None], x.cells] += y.value.T @ grad @ x.value
+    if np.isfinite(grad).all():
+        to_cells = y.value.T @ grad @ x.value
+    else:
+        to_cells = shares(y.value, grad, x.value).sum(axis=(1, 2))
+    to_image[:, y.cells[:, None], x.cells] += to_cells
     values = patch(image, y, x)
     return np.array(
         [
-            np.sum(grad * (along_y @ values @ along_x.T))
+            np.sum(grad * product(along_y, values, along_x))
             for along_y, along_x in (
                 (y.value, x.by_start),
                 (y.by_start, x.value),

@@ -166,3 +166,22 @@ def axis_weights(axis: Axis) -> AxisWeights:
     used = (value != 0) | (by_start != 0) | (by_end != 0)
     cells = np.flatnonzero(used.any(axis=0))
     return AxisWeights(cells, value[:, cells], by_start[:, cells], by_end[:, cells])
+
+
+BINS = "pr,...pqrs,qs->...pq"  # p, q: bins; r, s: cells
+
+
+def weighted_sum(along_y: np.ndarray, cells: np.ndarray, along_x: np.ndarray) -> np.ndarray:
+    """Weights (P, R) and (Q, S) of each bin's cells (..., P, Q, R, S): the bins (..., P, Q).
+
+    A cell of weight 0 is not read: a NaN or infinity in it stays out of the bin.
+    """
+    read = (along_y != 0)[:, None, :, None] & (along_x != 0)[:, None, :]
+    return np.einsum(BINS, along_y, np.where(read, cells, 0), along_x)
+
+
+def shares(along_y: np.ndarray, bins: np.ndarray, along_x: np.ndarray) -> np.ndarray:
+    """The transpose: what each bin (..., P, Q) adds to its cells (..., P, Q, R, S)."""
+    weights = along_y[:, None, :, None] * along_x[:, None, :]
+    with np.errstate(invalid="ignore"):
+        return np.where(weights != 0, weights * bins[..., None, None], 0)
