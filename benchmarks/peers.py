@@ -98,6 +98,8 @@ def nearly_all_equal(ours: Any, theirs: Any) -> bool:
 def roi_align(input, boxes, size, scale=1.0, sampling_ratio=-1, aligned=False, reduction="mean"):
     if reduction != "mean":
         raise NotOffered("torchvision has the mean alone")
+    if input.dtype != boxes.dtype:
+        raise NotOffered("torchvision wants boxes of the features' type")
     return lambda: tv.roi_align(input, boxes, size, scale, sampling_ratio, aligned)
 
 
@@ -114,6 +116,8 @@ def backward_of(prepare: Callable[..., Call]) -> Callable[..., Call]:
 
 
 def multiscale(inputs, boxes, size, scales, sampling_ratio=-1):
+    if inputs[0].dtype != boxes.dtype:
+        raise NotOffered("torchvision wants boxes of the features' type")
     names = [str(i) for i in range(len(inputs))]
     pool = MultiScaleRoIAlign(names, size, sampling_ratio)
     maps = dict(zip(names, inputs, strict=True))
@@ -124,6 +128,8 @@ def multiscale(inputs, boxes, size, scales, sampling_ratio=-1):
 
 
 def roi_pool(input, boxes, size, scale=1.0):
+    if input.dtype != boxes.dtype:
+        raise NotOffered("torchvision wants boxes of the features' type")
     return lambda: tv.roi_pool(input, boxes, size, scale)
 
 

@@ -54,7 +54,8 @@ void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Ar
   const int64_t blocks = blocks_of(output.shape[1]), owners = plan.parts() * blocks;
   ask_for_huge_pages(output);
 
-  const std::vector<RoiGroup> runs = plan.groups().runs(owners, args.threads);
+  const std::vector<RoiGroup> runs = plan.groups().runs(
+      owners, args.threads, in_place<T, Acc>(args.inputs[0]) && !args.position_sensitive);
   parallel_for(static_cast<int64_t>(runs.size()) * owners, args.threads, [&] {
     return [&, input = BlockReader<T, Acc>(), value = BlockReader<T, Acc>(),
             result = std::vector<Acc>(plan.bins(0).cells() * L),

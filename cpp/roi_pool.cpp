@@ -89,7 +89,8 @@ void forward(const Array& output, const RoiPoolArgs& args, const Array& values) 
   const PoolPlan plan("roi_pool", args, output.shape[2], output.shape[3]);
   const int64_t blocks = blocks_of(output.shape[1]);
   const Patch bins{0, 0, output.shape[2], output.shape[3]};
-  const std::vector<RoiGroup> runs = plan.groups().runs(blocks, args.threads);
+  const std::vector<RoiGroup> runs =
+      plan.groups().runs(blocks, args.threads, in_place<T, Acc>(args.input));
   const auto width = static_cast<int32_t>(args.input.shape[3]);
   ask_for_huge_pages(output);
 

@@ -73,6 +73,12 @@ Block<const Acc> copied(Acc* scratch, const ChannelBlock<T>& b, const Patch& p) 
   return {scratch - (p.top * p.cols + p.left) * L, p.cols * L, L};
 }
 
+// Whether blocks of 16 channels need no copy.
+template <class T, class Acc>
+bool in_place(const Array& map) {
+  return std::is_same_v<T, Acc> && map.stride[1] == 1;
+}
+
 // Reads 16 channels of one map for one run of RoIs: decides once between a copy of the whole map
 // and a copy per RoI. Both give the same values.
 template <class T, class Acc>
@@ -83,7 +89,7 @@ class BlockReader {
     block_ = channel_block<T>(map, image, block);
     mode_ = Mode::patches;
     if constexpr (std::is_same_v<T, Acc>) {
-      if (block_.lanes == L && block_.channel == 1) {
+      if (block_.lanes == L && in_place<T, Acc>(map)) {
         mode_ = Mode::in_place;
         shared_ = {block_.data, block_.row, block_.cell};
         return;

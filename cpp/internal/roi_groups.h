@@ -72,10 +72,12 @@ class RoiGroups {
   int64_t image(int64_t k) const { return image_[k]; }
 
   // Every group cut into runs short enough that `threads` threads with `blocks` channel blocks per
-  // run are all kept busy.
-  std::vector<RoiGroup> runs(int64_t blocks, int threads) const {
+  // run are all kept busy. Where a run has no copy of its map to share, RoIs are alone: their
+  // blocks follow each other, and with them the lines of memory that are written.
+  std::vector<RoiGroup> runs(int64_t blocks, int threads, bool alone) const {
     const int64_t rois = static_cast<int64_t>(order_.size());
-    const int64_t most = std::max<int64_t>(16, rois * blocks / (int64_t{8} * threads) + 1);
+    const int64_t most =
+        alone ? 1 : std::max<int64_t>(16, rois * blocks / (int64_t{8} * threads) + 1);
     std::vector<RoiGroup> runs;
     for (int64_t g = 0; g < size(); ++g) {
       const RoiGroup group = (*this)[g];
