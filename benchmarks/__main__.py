@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import machine, report
+from benchmarks import machine, page, report
 from benchmarks.run import Setting, has_maps, measure
 from benchmarks.smallest import SMALLEST
 from roiops.testing import CASES
@@ -78,6 +78,14 @@ def run(
 def compare(before: Path, after: Path) -> None:
     """Two results of `run --json`, row by row."""
     console.print(report.comparison(*(json.loads(path.read_text()) for path in (before, after))))
+
+
+@main.command("page")
+@click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def write_page(result: Path) -> None:
+    """Write a result of `run --json` into docs/performance.md."""
+    target = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+    page.write(target, json.loads(result.read_text()))
 
 
 if __name__ == "__main__":
