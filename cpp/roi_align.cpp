@@ -1,12 +1,12 @@
 // RoIAlign on the CPU: stencils from the sampling rule, then tasks of (RoIs, 16 channels).
 //
 // Forward: a task is a block of 16 channels of one map and a run of its RoIs. Backward to the
-// input: a task owns 16 channels of one map and visits all its RoIs in index order, so no two
-// threads add to one cell and the order of additions is fixed. Backward to the boxes: a task owns
-// an RoI. Position-sensitive pooling is the same for each bin by itself, the 16 channels being
-// those that this bin of 16 output channels reads. Features that do not lie as 16 neighbouring
-// channels of the accumulation type are read through a scratch copy of what is needed: an RoI's
-// patch, or the whole block when the patches would cover more than the map.
+// input: a task owns 16 channels of one map and visits all its RoIs in an order that the boxes
+// alone decide, so no two threads add to one cell and the order of additions is fixed. Backward to
+// the boxes: a task owns an RoI. Position-sensitive pooling is the same for each bin by itself, the
+// 16 channels being those that this bin of 16 output channels reads. Features that do not lie as 16
+// neighbouring channels of the accumulation type are read through a scratch copy of what is needed:
+// an RoI's patch, or the whole block when the patches would cover more than the map.
 #include "roiops/roi_align.h"
 
 #include <algorithm>

@@ -31,6 +31,7 @@ _DTYPES = {
     torch.bool: "bool",
 }
 _NAMES = {name: dtype for dtype, name in _DTYPES.items()}
+_DESCRIBED = {dtype: (name, dtype.itemsize) for dtype, name in _DTYPES.items()}
 
 
 STRIDED = torch.strided
@@ -78,14 +79,14 @@ class Torch:
 
     def describe(self, x: Tensor) -> Any:
         x = x.resolve_neg()  # of the imaginary part of a conjugate only a flag says the sign
-        address = x.data_ptr()
-        if address % x.element_size() or (address == 0 and x.numel()):
+        address, (dtype, size), shape = x.data_ptr(), _DESCRIBED[x.dtype], x.shape
+        if address % size or (address == 0 and x.numel()):
             raise TypeError(
                 "roiops: a tensor must have memory of its own, aligned to its element type; got "
-                f"{_DTYPES[x.dtype]} of shape {tuple(x.shape)} at address {address:#x}"
+                f"{dtype} of shape {tuple(shape)} at address {address:#x}"
             )
         # The tensor comes last: a temporary one must live as long as its address is used.
-        return (address, _DTYPES[x.dtype], x.shape, x.stride(), x)
+        return (address, dtype, shape, x.stride(), x)
 
     def threads(self) -> int:
         return torch.get_num_threads()

@@ -33,6 +33,11 @@ struct StencilChunk {
   std::vector<Acc> weights, start_weights, end_weights;
   std::vector<SampleTaps<Acc>> samples;
   std::vector<Axis> axes;  // y, x of each RoI
+  struct Merged {
+    Acc weight, start, end;
+    bool touched;
+  };
+  std::vector<Merged> merged;  // of the bin at hand
 };
 
 template <class T>
@@ -272,22 +277,18 @@ class Plan {
   // weight is left out: whatever it holds, also NaN, is not read.
   void merge_samples(StencilChunk<Acc>& chunk, int64_t begin, int32_t low, int32_t high,
                      Acc factor) {
-    struct Merged {
-      Acc weight, start, end;
-      bool touched;
-    };
-    thread_local std::vector<Merged> merged;
-    merged.assign(high < low ? 0 : high - low + 1, Merged{});
+    auto& merged = chunk.merged;
+    merged.assign(high < low ? 0 : high - low + 1, {});
     for (size_t i = begin; i < chunk.samples.size(); ++i) {
       const SampleTaps<Acc>& s = chunk.samples[i];
       if (!s.valid) continue;
       const bool sloped = gradients_ && (s.slope_start != 0 || s.slope_end != 0);
-      Merged& a = merged[s.low - low];
+      auto& a = merged[s.low - low];
       a.weight += factor * s.weight_low;
       a.start -= factor * s.slope_start;
       a.end -= factor * s.slope_end;
       a.touched |= s.weight_low != 0 || sloped;
-      Merged& b = merged[s.high - low];
+      auto& b = merged[s.high - low];
       b.weight += factor * s.weight_high;
       b.start += factor * s.slope_start;
       b.end += factor * s.slope_end;

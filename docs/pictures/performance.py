@@ -1,4 +1,4 @@
-"""How many times as fast as its peer each case is, beside what was aimed at and what memory allows."""
+"""How many times as fast as its peer each case is, beside the aim and what memory allows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def draw() -> Figure:
         ("x", drawing.SERIES[2], "prototype of the kernel"),
         ("|", drawing.QUIET, "bound: each byte moved once"),
     ):
-        axes.plot([], [], marker, color=colour, label=label, mfc="none" if marker == "D" else colour)
+        fill = "none" if marker == "D" else colour
+        axes.plot([], [], marker, color=colour, label=label, mfc=fill)
     axes.axvline(1, color=drawing.PALE, lw=0.8, zorder=0)
     axes.set_yticks(range(len(rows)), [row["case"] for row in rows], fontsize=7)
     axes.set(xscale="log", xlabel="times as fast as the peer", ylim=(-1, len(rows)))

@@ -95,12 +95,20 @@ def as_rois(op: str, xp: Namespace, boxes: Array | Sequence[Array], input: Array
 
 
 def check_rois(op: str, xp: Namespace, rois: Array) -> None:
-    if not (len(rois.shape) == 2 and rois.shape[1] == 5):
+    size = rois.shape
+    if not (len(size) == 2 and size[1] == 5):
         raise ValueError(
             f"{op}: boxes must have shape (K, 5) [batch_index, x1, y1, x2, y2] or be a list of "
             f"(L, 4); got {tuple(rois.shape)}"
         )
     _check.floating(op, "boxes", xp, rois, "floating")
+
+
+def check_map(op: str, name: str, xp: Namespace, x: Array) -> None:
+    size = x.shape
+    ok = len(size) == 4 and 0 < size[2] <= MAX_SIDE and 0 < size[3] <= MAX_SIDE
+    _check.shape(op, name, "(N, C, H, W) with H, W from 1 to 2^30", x, ok)
+    _check.features(op, name, xp, x)
 
 
 def _check_maps(
@@ -110,10 +118,7 @@ def _check_maps(
     first = inputs[0]
     for i, x in enumerate(inputs):
         name = "input" if levels is None else f"inputs[{i}]"
-        _check.shape(op, name, "(N, C, H, W) with H, W from 1 to 2^30", x,
-                     len(x.shape) == 4
-                     and all(0 < side <= MAX_SIDE for side in x.shape[2:]))  # fmt: skip
-        _check.features(op, name, xp, x)
+        check_map(op, name, xp, x)
         if i:
             _check.shape(op, name, f"({first.shape[0]}, {first.shape[1]}, H, W) like inputs[0]", x,
                          tuple(x.shape[:2]) == tuple(first.shape[:2]))  # fmt: skip

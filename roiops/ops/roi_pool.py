@@ -9,9 +9,9 @@ from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
 from roiops.ops._roi_align import (
-    MAX_SIDE,
     as_rois,
     check_grad_output,
+    check_map,
     check_rois,
     empty_like_map,
 )
@@ -86,10 +86,7 @@ def roi_pool_backward(
 
 # fmt: off
 def _check_arguments(op: str, xp: Namespace, input: Array, rois: Array) -> None:
-    _check.shape(op, "input", "(N, C, H, W) with H, W from 1 to 2^30", input,
-                 len(input.shape) == 4
-                 and all(0 < side <= MAX_SIDE for side in input.shape[2:]))
-    _check.features(op, "input", xp, input)
+    check_map(op, "input", xp, input)
     check_rois(op, xp, rois)
 
 
