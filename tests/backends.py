@@ -46,6 +46,15 @@ def convert(value: Any, matches: Callable[[Any], bool], change: Callable[[Any], 
     return value
 
 
+def flat(value: Any) -> list[Any]:
+    """What is in lists, tuples and dicts, however nested."""
+    if isinstance(value, dict):
+        return flat(list(value.values()))
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in flat(item)]
+    return [value]
+
+
 def numpy_backend(name: str, module: str) -> Backend:
     return Backend(name, importlib.import_module(module), lambda a: a, lambda a: a, is_numpy)
 
@@ -59,3 +68,6 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
 
 # Public functions that are no operators: they say what this machine is.
 ABOUT_THE_MACHINE = {"backends", "get_num_threads", "set_num_threads", "show_config"}
+
+# Operators whose arguments are numbers only, and that are told what array to make.
+MAKERS = {"cell_anchors", "grid_anchors"}

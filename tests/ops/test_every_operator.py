@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from backends import ABOUT_THE_MACHINE, Backend, convert, is_numpy
+from backends import ABOUT_THE_MACHINE, MAKERS, Backend, convert, flat, is_numpy
 from comparison import assert_equal, assert_same_bits
 from strategies import LAYOUTS
 
@@ -24,8 +24,6 @@ GRADCHECKED = {
     "generalized_box_iou_backward",
 }
 
-# Operators whose arguments are numbers only, and that are told what array to make.
-MAKERS = {"cell_anchors", "grid_anchors"}
 # Operators that answer in Python's own types, whatever arrays they are given.
 ANSWERS_IN_PYTHON = {"paste_masks_rle"}
 
@@ -37,18 +35,18 @@ def made(case: Case, full: bool = False) -> tuple:
 
 
 def run(backend: Backend, case: Case, arguments: tuple) -> list[np.ndarray]:
-    return flat(backend(case.operator, *arguments, **case.options))
+    return arrays(backend(case.operator, *arguments, **case.options))
 
 
-def flat(value) -> list:
+def arrays(result) -> list:
     """The arrays of a result, however nested; other values as arrays."""
-    if isinstance(value, dict):
-        return flat(list(value.values()))
-    if isinstance(value, (list, tuple)):
-        return [leaf for item in value for leaf in flat(item)]
+    return [as_array(leaf) for leaf in flat(result)]
+
+
+def as_array(value):
     if isinstance(value, bytes):
-        return [np.frombuffer(value, np.uint8)]
-    return [np.asarray(value) if isinstance(value, int) else value]
+        return np.frombuffer(value, np.uint8)
+    return np.asarray(value) if isinstance(value, int) else value
 
 
 def assert_bits(got: list, expected: list) -> None:
@@ -74,7 +72,7 @@ def test_every_operator_has_a_case() -> None:
 )
 def test_is_the_references(compiled: Backend, case: Case) -> None:
     arguments = made(case)
-    expected = flat(getattr(roiops.reference, case.operator)(*arguments, **case.options))
+    expected = arrays(getattr(roiops.reference, case.operator)(*arguments, **case.options))
     for got, wanted in zip(run(compiled, case, arguments), expected, strict=True):
         if case.decides:
             assert_equal(got, wanted)
@@ -119,8 +117,8 @@ class Exporter:
 def test_dlpack_exporters_are_taken(case: Case) -> None:
     arguments = made(case)
     operator: Callable = getattr(roiops, case.operator)
-    got = flat(operator(*convert(arguments, is_numpy, Exporter), **case.options))
-    assert_bits(got, flat(operator(*arguments, **case.options)))
+    got = arrays(operator(*convert(arguments, is_numpy, Exporter), **case.options))
+    assert_bits(got, arrays(operator(*arguments, **case.options)))
 
 
 def test_dlpack_exporters_are_not_copied() -> None:
@@ -170,5 +168,5 @@ def test_torch_has_the_same_bits(case: Case) -> None:
     got = operator(*convert(arguments, is_numpy, torch.from_numpy), **options)
     assert type(got) is type(convert(expected, is_numpy, torch.from_numpy))
     if case.operator not in ANSWERS_IN_PYTHON:
-        assert all(torch.is_tensor(leaf) for leaf in flat(got))
-    assert_bits([np.asarray(leaf) for leaf in flat(got)], flat(expected))
+        assert all(torch.is_tensor(leaf) for leaf in arrays(got))
+    assert_bits([np.asarray(leaf) for leaf in arrays(got)], arrays(expected))

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from backends import convert, is_numpy
+from backends import convert, flat, is_numpy
 from comparison import assert_same_bits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,13 +22,6 @@ def to_torch(value):
 
 def to_numpy(value):
     return convert(value, torch.is_tensor, lambda tensor: tensor.detach().numpy())
-
-
-def flat(value) -> list:
-    """The arrays of a result, however nested."""
-    if isinstance(value, (list, tuple)):
-        return [leaf for item in value for leaf in flat(item)]
-    return [value]
 
 
 def both(operator: str, *args, **kwargs) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backends import convert, is_numpy
+from backends import MAKERS, convert, flat, is_numpy
 
 import roiops
 from roiops.testing import CASES, Case
@@ -18,8 +18,6 @@ torch = pytest.importorskip("torch")
 OUTSIDE_GRAPHS = {"paste_masks_rle", "rasterize_polygons"}
 # The number of results depends on the values, so vmap cannot stack them.
 OF_ANY_LENGTH = {"nms", "batched_nms", "soft_nms", "remove_small_boxes"}
-# Numbers in, anchors out: no tensor to differentiate by or to vary in size.
-MAKERS = {"cell_anchors", "grid_anchors"}
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # One case per operator, where the size of the work tells nothing new.
@@ -64,14 +62,6 @@ def is_box_array(value: Any) -> bool:
         and value.shape[-1] in (4, 5)
         and value.shape[-2] > 5
     )
-
-
-def flat(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return flat(list(value.values()))
-    if isinstance(value, (list, tuple)):
-        return [leaf for item in value for leaf in flat(item)]
-    return [value]
 
 
 def assert_same(got: Any, expected: Any) -> None:
