@@ -20,6 +20,7 @@ from roiops.onnx.values import (
 )
 from roiops.ops.anchors import cell_anchors
 from roiops.ops.box_convert import UPRIGHT
+from roiops.ops.box_iou import _name as public_name
 from roiops.ops.fpn_levels import thresholds
 
 
@@ -105,7 +106,9 @@ def box_convert(boxes: Value, in_fmt: str, out_fmt: str) -> Value:
 
 def box_iou(boxes1: Value, boxes2: Value, kind: str, eps: float, plus_one: bool) -> Value:
     if kind != "iou":
-        raise NotImplementedError(f"{kind}_box_iou: it cannot be exported to ONNX; box_iou can")
+        raise NotImplementedError(
+            f"{public_name(kind)}: it cannot be exported to ONNX; box_iou can"
+        )
     real = constants(boxes1.dtype)
     nothing, one = real(0), real(float(plus_one))
     a, b = columns(op.Unsqueeze(boxes1, [-2])), columns(op.Unsqueeze(boxes2, [-3]))

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from roiops.onnx.values import DOUBLE, FLOAT, INT64, Size, Value, nonzero, op, static
+from roiops.ops._roi_align import _name as public_name
 
 _MODES = {"align": "output_half_pixel", "aligned": "half_pixel"}
-_OTHERS = {
-    "warp": "roi_warp",
-    "warp_mnc": "roi_warp",
-    "ps_align": "ps_roi_align",
-    "ps_pool": "ps_roi_pool",
-}
 
 
 def roi_align(
@@ -24,9 +19,9 @@ def roi_align(
     placement: str,
     reduction: str,
 ) -> Value:
-    if placement in _OTHERS:
-        raise NotImplementedError(f"{_OTHERS[placement]}: ONNX has no operator that samples so")
-    operator = "roi_align" if levels is None else "multiscale_roi_align"
+    operator = public_name(placement, levels)
+    if placement not in _MODES:
+        raise NotImplementedError(f"{operator}: ONNX has no operator that samples so")
     # ONNX's own maximum is one of weighted cells. One sample a bin, and then the greatest of a few
     # bins, is that of samples.
     bins = 1
