@@ -223,6 +223,19 @@ def reference_stands_alone(path: PurePosixPath, text: str) -> list[str]:
     ]
 
 
+def only_tests_read_the_reference(path: PurePosixPath, text: str) -> list[str]:
+    """roiops/__init__.py offers it, roiops/testing.py makes pieces of work with it."""
+    if not is_python(path, "roiops", "detector") or path.is_relative_to("roiops/reference"):
+        return []
+    if str(path) in ("roiops/__init__.py", "roiops/testing.py"):
+        return []
+    return [
+        f"{path} imports {name}: the specification must be free to change without the product"
+        for name in imports(ast.parse(text))
+        if within(name, "roiops.reference")
+    ]
+
+
 def roiops_ignores_the_detector(path: PurePosixPath, text: str) -> list[str]:
     if not is_python(path, "roiops"):
         return []
@@ -307,6 +320,7 @@ RULES: list[Rule] = [
     streams_nowhere,
     roiops_needs_numpy_alone,
     reference_stands_alone,
+    only_tests_read_the_reference,
     roiops_ignores_the_detector,
     detector_uses_public_roiops,
     configuration_imports_no_detector,
@@ -365,6 +379,9 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (roiops_needs_numpy_alone, "roiops/onnx/__init__.py", "def f():\n    import onnx\n"),
     (reference_stands_alone, "roiops/reference/nms.py", "from roiops import _cpu\n"),
     (reference_stands_alone, "roiops/reference/nms.py", "def f():\n    import roiops.ops.nms\n"),
+    (only_tests_read_the_reference, "roiops/onnx/keypoints.py",
+     "from roiops.reference.keypoints import LONGEST\n"),
+    (only_tests_read_the_reference, "detector/rpn.py", "from roiops import reference\n"),
     (roiops_ignores_the_detector, "roiops/nn.py", "from detector.rpn import RPN\n"),
     (roiops_ignores_the_detector, "roiops/_check.py", "def f():\n    import tests.strategies\n"),
     (detector_uses_public_roiops, "detector/rpn.py", "from roiops._check import boxes\n"),

@@ -8,7 +8,8 @@ from onnxscript import script
 from onnxscript.onnx_types import TensorType
 
 from roiops.onnx.values import INT64, Value, all_of, constants, op
-from roiops.reference.keypoints import LONGEST
+
+LONGEST = 4096  # pixels along one side of a resized heatmap: kMaxResizedSide of the kernel
 
 
 def heatmaps_to_keypoints(heatmaps: Value, boxes: Value) -> Value:
