@@ -2,8 +2,7 @@
 
 from typing import Any as _Any
 
-from roiops import onnx as onnx
-from roiops import reference
+from roiops import onnx, reference
 from roiops._arrays import load_torch as _load_torch
 from roiops._config import backends, get_num_threads, set_num_threads, show_config
 from roiops.ops.anchors import cell_anchors, grid_anchors
@@ -79,6 +78,7 @@ __all__ = [
     "multiscale_roi_align",
     "multiscale_roi_align_backward",
     "nms",
+    "onnx",
     "padded_nms",
     "paste_masks",
     "paste_masks_rle",

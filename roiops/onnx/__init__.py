@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+__all__ = ["UNSUPPORTED", "translation_table"]
+
 _TRAINING = "it is for training"
 _GRADIENT = "it is a gradient"
 
@@ -33,7 +35,7 @@ UNSUPPORTED = {
     "roi_pool_grad_input": _GRADIENT,
     "soft_nms": "ONNX has no operator that lowers scores step by step; export nms",
 }
-"""Operators that are not exported, and why: with them an export ends in an error that says so."""
+"""Operators that are not exported, and why. With them an export ends in an error that says so."""
 
 
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -41,11 +43,18 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     operators of ``torch.ops.roiops``: some as one ONNX operator, the others as several.
 
     Raises:
-        ImportError: torch or onnxscript is missing.
+        ImportError: torch, onnx or onnxscript is missing: ``pip install 'roiops[onnx]'``.
 
-    >>> import roiops
-    >>> len(roiops.onnx.translation_table()) > 30
-    True
+    >>> import torch, roiops
+    >>> program = torch.onnx.export(
+    ...     roiops.RoIPool(2, spatial_scale=0.5).eval(),
+    ...     (torch.zeros(1, 3, 8, 8), torch.zeros(1, 5)),
+    ...     dynamo=True,
+    ...     verbose=False,
+    ...     custom_translation_table=roiops.onnx.translation_table(),
+    ... )
+    >>> [node.op_type for node in program.model.graph]
+    ['MaxRoiPool']
     """
     try:
         import onnxscript  # noqa: F401
@@ -54,10 +63,10 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
         from roiops import _torch  # noqa: F401  registers the operators
         from roiops.onnx import boxes, keypoints, masks, pooling, suppression
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "onnxscript"):
+        if error.name not in ("torch", "onnx", "onnxscript"):
             raise
         raise ImportError(
-            f"roiops.onnx.translation_table: it needs {error.name} (pip install {error.name})"
+            f"roiops.onnx.translation_table: it needs {error.name} (pip install 'roiops[onnx]')"
         ) from error
     functions = {name: _refusal(name, reason) for name, reason in UNSUPPORTED.items()}
     for kind in (boxes, keypoints, masks, pooling, suppression):

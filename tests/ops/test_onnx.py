@@ -520,8 +520,8 @@ def test_every_operator_is_exported_or_said_not_to_be() -> None:
         assert (function.__name__ == "refuse") == (name in roiops.onnx.UNSUPPORTED), name
 
 
-@pytest.mark.parametrize("missing", ["torch", "onnxscript"])
-def test_what_is_missing_is_named(missing: str) -> None:
+@pytest.mark.parametrize("missing", ["torch", "onnx", "onnxscript"])
+def test_what_is_missing_is_named_and_the_extra_that_brings_it(missing: str) -> None:
     code = f"""
 import sys
 sys.modules[{missing!r}] = None
@@ -530,7 +530,7 @@ assert "torch" not in sys.modules or sys.modules["torch"] is None
 try:
     roiops.onnx.translation_table()
 except ImportError as error:
-    assert "pip install {missing}" in str(error), error
+    assert "it needs {missing} (pip install 'roiops[onnx]')" in str(error), error
 else:
     raise AssertionError
 """
