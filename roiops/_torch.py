@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy as Proxy
 
-from roiops import _operators, _torch_calls
+from roiops import _operators
+from roiops._torch_calls import direct, mark_not_differentiable
 
 _DTYPES = {
     torch.float16: "float16",
@@ -103,11 +104,6 @@ _OVERLOADS: dict[str, Any] = {}
 _DIRECT: dict[str, Callable[[tuple[Any, ...]], Any]] = {}
 
 
-def _mark_not_differentiable(ctx: Any, inputs: Any, output: Any) -> None:
-    outputs = output if isinstance(output, (list, tuple)) else (output,)
-    ctx.mark_non_differentiable(*outputs)
-
-
 def _save_nothing(ctx: Any, inputs: Any, output: Any) -> None:
     pass
 
@@ -125,12 +121,12 @@ def _register(op: _operators.Operator) -> None:
     torch.library.register_autograd(
         qualified,
         functools.partial(op.backward, TORCH) if op.backward else _no_backward,
-        setup_context=op.save or (_save_nothing if op.backward else _mark_not_differentiable),
+        setup_context=op.save or (_save_nothing if op.backward else mark_not_differentiable),
         lib=_LIBRARY,
     )
     # The overload itself: looking it up by name in each call would cost as much as the kernel.
     _OVERLOADS[op.name] = getattr(torch.ops.roiops, op.name).default
-    _DIRECT[op.name] = _torch_calls.direct(TORCH, op)
+    _DIRECT[op.name] = direct(TORCH, op)
 
 
 for _op in _operators.OPERATORS.values():

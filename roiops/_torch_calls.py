@@ -100,8 +100,8 @@ def _function(xp: Namespace, op: Operator) -> Callable[[tuple[Any, ...]], Any]:
             structure, *tensors = inputs
             ctx.structure = structure
             if op.backward is None:
+                mark_not_differentiable(ctx, inputs, output)
                 ctx.count = len(output) if isinstance(output, tuple) else None
-                ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else [output]))
             elif op.save is not None:
                 op.save(ctx, structure.restore(tensors), output)
 
@@ -145,6 +145,11 @@ def _function(xp: Namespace, op: Operator) -> Callable[[tuple[Any, ...]], Any]:
         return list(results) if several else results
 
     return apply
+
+
+def mark_not_differentiable(ctx: Any, inputs: Any, output: Any) -> None:
+    """What an operator without a backward does in place of saving: its results are decisions."""
+    ctx.mark_non_differentiable(*(output if isinstance(output, (list, tuple)) else (output,)))
 
 
 class _Structure:
