@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from roiops.reference.roi_align import Region, as_pair, as_rois, regions
-from roiops.reference.roi_sampling import axis_weights, shares, weighted_sum
+from roiops.reference.roi_sampling import axis_weights, bins_with_cells, weighted_sum
 
 
 def by_bin(input: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -50,7 +50,7 @@ def ps_roi_align(
     for k, region in sampled(input, rois, size, spatial_scale, sampling_ratio):
         y, x = axis_weights(region.y), axis_weights(region.x)
         read = features[region.image][..., y.cells[:, None], x.cells].astype(np.float64)
-        out[k] = weighted_sum(y.value, read, x.value) / region.count
+        out[k] = weighted_sum(y.value, read, x.value, y.weighing, x.weighing) / region.count
     return out.astype(input.dtype)
 
 
@@ -68,7 +68,11 @@ def ps_roi_align_backward(
     for k, region in sampled(input, rois, size, spatial_scale, sampling_ratio):
         y, x = axis_weights(region.y), axis_weights(region.x)
         grad = grad_output[k].astype(np.float64) / region.count
-        to_cells = shares(y.value, grad, x.value)
+        grad = np.where(bins_with_cells(y, x), grad, 0)
+        weights = y.value[:, None, :, None] * x.value[:, None, :]
+        weighing = y.weighing[:, None, :, None] & x.weighing[:, None, :]
+        with np.errstate(invalid="ignore"):
+            to_cells = np.where(weighing, weights * grad[..., None, None], 0)
         grad_features[region.image][..., y.cells[:, None], x.cells] += to_cells
         read = features[region.image][..., y.cells[:, None], x.cells].astype(np.float64)
         for column, along_y, along_x in (
@@ -77,6 +81,6 @@ def ps_roi_align_backward(
             (3, y.value, x.by_end),
             (4, y.by_end, x.value),
         ):
-            moved = weighted_sum(along_y, read, along_x)
+            moved = weighted_sum(along_y, read, along_x, y.touched, x.touched)
             grad_rois[k, column] = float(spatial_scale) * np.sum(grad * moved)
     return grad_features.reshape(input.shape).astype(input.dtype), grad_rois.astype(rois.dtype)

@@ -27,8 +27,8 @@ from roiops.reference.roi_sampling import (
     BinSamples,
     axis_weights,
     bin_samples,
+    bins_with_cells,
     roi_axis,
-    shares,
     weighted_sum,
 )
 
@@ -177,7 +177,8 @@ def pooled(
         image = features[levels[k]][region.image]
         if reduction == "mean":
             y, x = axis_weights(region.y), axis_weights(region.x)
-            out[k] = product(y.value, patch(image, y, x), x.value) / region.count
+            cells = patch(image, y, x)[:, None, None]
+            out[k] = weighted_sum(y.value, cells, x.value, y.weighing, x.weighing) / region.count
         else:
             for ph in range(size[0]):
                 for pw in range(size[1]):
@@ -247,28 +248,19 @@ def patch(image: np.ndarray, y: AxisWeights, x: AxisWeights) -> np.ndarray:
     return image[:, y.cells[:, None], x.cells].astype(np.float64)
 
 
-def product(along_y: np.ndarray, values: np.ndarray, along_x: np.ndarray) -> np.ndarray:
-    """W_y F W_x^T for each channel of F (C, R, S), of which cells of weight 0 are not read."""
-    if np.isfinite(values).all():
-        return along_y @ values @ along_x.T
-    return weighted_sum(along_y, values[:, None, None], along_x)
-
-
 def mean_backward(
     grad: np.ndarray, image: np.ndarray, region: Region, to_image: np.ndarray
 ) -> np.ndarray:
     """Adds to the gradient of the image (C, H, W); returns that of x1', y1', x2', y2'."""
     y, x = axis_weights(region.y), axis_weights(region.x)
-    grad = grad / region.count
-    if np.isfinite(grad).all():
-        to_cells = y.value.T @ grad @ x.value
-    else:
-        to_cells = shares(y.value, grad, x.value).sum(axis=(1, 2))
-    to_image[:, y.cells[:, None], x.cells] += to_cells
-    values = patch(image, y, x)
+    grad = np.where(bins_with_cells(y, x), grad / region.count, 0)
+    to_image[:, y.cells[:, None], x.cells] += weighted_sum(
+        y.value.T, grad[:, None, None], x.value.T, y.weighing.T, x.weighing.T
+    )
+    cells = patch(image, y, x)[:, None, None]
     return np.array(
         [
-            np.sum(grad * product(along_y, values, along_x))
+            np.sum(grad * weighted_sum(along_y, cells, along_x, y.touched, x.touched))
             for along_y, along_x in (
                 (y.value, x.by_start),
                 (y.by_start, x.value),
@@ -296,8 +288,9 @@ def maximum_backward(
                 # add.at: the two taps are one cell where the sample was clamped
                 np.add.at(to_image[c], corners, grad[c, ph, pw] * np.outer(wy, wx))
                 taps = image[c][corners].astype(np.float64)
-                slope_y = (taps[1] - taps[0]) @ wx if y.slope[row] else 0.0
-                slope_x = wy @ (taps[:, 1] - taps[:, 0]) if x.slope[column] else 0.0
+                # Products, not branches: a NaN that won is the gradient's too.
+                slope_y = y.slope[row] * ((taps[1] - taps[0]) @ wx)
+                slope_x = x.slope[column] * (wy @ (taps[:, 1] - taps[:, 0]))
                 t_y = 0.0 if region.y.clamped else float(y.relative[row])
                 t_x = 0.0 if region.x.clamped else float(x.relative[column])
                 by_ends += grad[c, ph, pw] * np.array(

@@ -143,6 +143,16 @@ class AxisWeights:
     by_start: np.ndarray  # their derivative when the RoI's start moves by one cell
     by_end: np.ndarray  # and when its end does
 
+    @property
+    def weighing(self) -> np.ndarray:
+        """The cells that a mean reads: some sample of the bin gives them a weight."""
+        return self.value != 0
+
+    @property
+    def touched(self) -> np.ndarray:
+        """Those that the RoI's gradient reads: a sample on a cell will weigh the next, if moved."""
+        return self.weighing | (self.by_start != 0) | (self.by_end != 0)
+
 
 def axis_weights(axis: Axis) -> AxisWeights:
     """Add up the samples' weights, and their derivatives by the ends of the RoI.
@@ -162,26 +172,33 @@ def axis_weights(axis: Axis) -> AxisWeights:
                 for tap, derivative in ((low, -1.0), (high, 1.0)):
                     by_start[bin_index, tap] += derivative * (1 - share)
                     by_end[bin_index, tap] += derivative * share
-    # a tap of weight 0 (the sample lies on a cell) still has a derivative
-    used = (value != 0) | (by_start != 0) | (by_end != 0)
-    cells = np.flatnonzero(used.any(axis=0))
+    every = AxisWeights(np.arange(axis.size), value, by_start, by_end)
+    cells = np.flatnonzero(every.touched.any(axis=0))
     return AxisWeights(cells, value[:, cells], by_start[:, cells], by_end[:, cells])
 
 
-BINS = "pr,...pqrs,qs->...pq"  # p, q: bins; r, s: cells
+def bins_with_cells(y: AxisWeights, x: AxisWeights) -> np.ndarray:
+    """(P, Q): those that read the map. Of the others the output's gradient is not read either."""
+    return np.outer(y.touched.any(axis=1), x.touched.any(axis=1))
 
 
-def weighted_sum(along_y: np.ndarray, cells: np.ndarray, along_x: np.ndarray) -> np.ndarray:
+def weighted_sum(
+    along_y: np.ndarray,
+    cells: np.ndarray,
+    along_x: np.ndarray,
+    read_y: np.ndarray,
+    read_x: np.ndarray,
+) -> np.ndarray:
     """Weights (P, R) and (Q, S) of each bin's cells (..., P, Q, R, S): the bins (..., P, Q).
 
-    A cell of weight 0 is not read: a NaN or infinity in it stays out of the bin.
+    Cells (..., 1, 1, R, S) are the same for all bins. Those are read that are in read_y and in
+    read_x, which are shaped as the weights: a NaN or infinity in others does not reach the bin.
     """
-    read = (along_y != 0)[:, None, :, None] & (along_x != 0)[:, None, :]
-    return np.einsum(BINS, along_y, np.where(read, cells, 0), along_x)
+    rows = read_sum(along_x[:, None], cells, read_x[:, None])  # (..., P, Q, R)
+    return read_sum(along_y[:, None], rows, read_y[:, None])
 
 
-def shares(along_y: np.ndarray, bins: np.ndarray, along_x: np.ndarray) -> np.ndarray:
-    """The transpose: what each bin (..., P, Q) adds to its cells (..., P, Q, R, S)."""
-    weights = along_y[:, None, :, None] * along_x[:, None, :]
+def read_sum(weights: np.ndarray, values: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Sum of weights * values along the last axis, over what is read."""
     with np.errstate(invalid="ignore"):
-        return np.where(weights != 0, weights * bins[..., None, None], 0)
+        return np.where(read, weights * values, 0).sum(axis=-1)
