@@ -65,6 +65,17 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 layouts = st.sampled_from(sorted(LAYOUTS)).map(LAYOUTS.__getitem__)
 
 
+# --- numbers that are not finite ------------------------------------------------------------------
+
+
+def with_non_finite(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A copy in which some values, from few to half of them, are NaN or infinite."""
+    kinds = [[np.nan], [np.inf], [np.nan, np.inf, -np.inf]][rng.integers(3)]
+    wild = rng.choice(np.array(kinds, array.dtype), array.shape)
+    share = rng.choice([0.02, 0.1, 0.5])
+    return np.where(rng.random(array.shape) < share, wild, array)
+
+
 # --- boxes ----------------------------------------------------------------------------------------
 
 

@@ -49,15 +49,6 @@ def test_targets_are_the_references(compiled: Backend, annotation, convention, l
     assert_equal(got, expected)
 
 
-def test_a_cell_beside_the_samples_is_not_read(backend: Backend) -> None:
-    # Samples on the cells 1 and 2 themselves: their neighbours have weight 0.
-    mask = np.full((1, 1, 5), np.nan, np.float32)
-    mask[..., 1:3] = 1, 3
-    boxes = np.array([[0.5, 0, 2.5, 1]], np.float32)
-    got = backend("crop_masks", mask, boxes, (1, 2), convention="torchvision")
-    np.testing.assert_array_equal(got, [[[1, 3]]])
-
-
 @given(annotation=annotations(ODD, st.sampled_from([np.bool_, np.uint8, np.float32, np.float64])))
 def test_soft_targets_are_roi_aligns(backend: Backend, annotation) -> None:
     masks, boxes, size = annotation

@@ -73,18 +73,6 @@ def test_backward_is_the_references(
         assert_sums_agree(g, e, magnitude, TERMS * eps)
 
 
-@given(maps_and_rois(), layouts, sampling_ratios)
-def test_only_cells_that_a_sample_weighs_are_read(
-    compiled: Backend, case, layout, sampling_ratio
-) -> None:
-    map, rois, size, rng = case
-    rois = rois.astype(map.dtype)
-    wild = np.where(rng.random(map.shape) < 0.1, map.dtype.type(np.nan), map)
-    expected = reference.ps_roi_align(wild, rois, size, 0.5, sampling_ratio)
-    got = compiled("ps_roi_align", layout(wild), rois, size, 0.5, sampling_ratio)
-    assert_sums_agree(got, expected, np.abs(map).max(), TERMS)
-
-
 @given(maps_and_rois(), sampling_ratios)
 def test_a_bin_is_roi_align_of_its_channels(backend: Backend, case, sampling_ratio) -> None:
     map, rois, (rows, cols), rng = case

@@ -138,40 +138,6 @@ def test_backward_is_the_references(compiled: Backend, case, layout, grad_layout
     assert not got_rois[:, 0].any()
 
 
-def with_non_finite(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A copy in which some values are NaN or infinite."""
-    wild = rng.choice(np.array([np.nan, np.inf, -np.inf], x.dtype), x.shape)
-    return np.where(rng.random(x.shape) < 0.1, wild, x)
-
-
-@several_times
-@given(case=cases(reductions=("mean",)), layout=layouts)
-def test_only_cells_that_a_sample_weighs_are_read(compiled: Backend, case, layout) -> None:
-    case.rois = case.rois.astype(case.input.dtype)  # a weight that is 0 in one type, and not in
-    grad, map = case.grad_output(), case.input  # the other, is another question
-    magnitude = reference.roi_align(np.abs(map), *case.arguments[1:])
-    grad_magnitude, _ = reference.roi_align_backward(np.abs(grad), *case.backward_arguments)
-    case.input = with_non_finite(map, case.rng)
-    with np.errstate(invalid="ignore"):
-        expected = reference.roi_align(*case.arguments)
-    got = compiled("roi_align", layout(case.input), *case.arguments[1:])
-    assert_sums_agree(got, expected, magnitude, TERMS)
-
-    grad = with_non_finite(grad, case.rng)
-    with np.errstate(invalid="ignore"):
-        expected, _ = reference.roi_align_backward(grad, *case.backward_arguments)
-    got, _ = compiled("roi_align_backward", grad, *case.backward_arguments)
-    assert_sums_agree(got, expected, grad_magnitude, TERMS)
-
-
-def test_a_cell_between_two_samples_is_not_read(backend: Backend) -> None:
-    # One bin over cells 0 to 7, its two samples at 2 and 6: cells of weight 1 each.
-    map = np.full((1, 1, 1, 9), np.nan, np.float32)
-    map[..., 2], map[..., 6] = 1, 3
-    rois = np.array([[0, 0, 0, 8, 0]], np.float32)
-    assert backend("roi_align", map, rois, 1, 1.0, 2)[0, 0, 0, 0] == 2
-
-
 @given(case=cases(kinds=ORDINARY))
 def test_maps_of_ties_have_the_references_winners(compiled: Backend, case) -> None:
     # Whole numbers, many equal, among them the 0 that an outside sample is worth. Corner samples
