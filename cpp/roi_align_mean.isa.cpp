@@ -197,7 +197,9 @@ struct Kernels {
           const int64_t at = range.begin + done + j;
           const Acc* pooled = scratch + rows.slot[j] * slot_size;
           Vec value = Vec::zero(), start = Vec::zero(), end = Vec::zero();
-          for (int64_t i = 0; i < width; i += L) {
+          for (int64_t pw = 0; pw < roi.x.bins; ++pw) {
+            if (roi.x.ranges[pw].count == 0) continue;  // whatever its gradient is, also NaN
+            const int64_t i = pw * L;
             const Vec g = Vec::load(grad + i);
             value.add_product(g, Vec::load(pooled + i));
             start.add_product(g, Vec::load(pooled + width + i));
