@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import machine, page, report
+from benchmarks import growth, machine, page, report, settings
 from benchmarks.run import Setting, has_maps, measure
 from benchmarks.smallest import SMALLEST
 from roiops.testing import CASES
@@ -68,6 +68,43 @@ def run(
                 highlight=False,
             )
     console.print(report.table(result))
+    if output:
+        output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+SECONDS = click.option(
+    "--seconds", default=1.0, show_default=True, type=click.FloatRange(0, 3600),
+    help="For each row.")  # fmt: skip
+OUTPUT = click.option(
+    "--json", "output", type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also write the result there.")  # fmt: skip
+
+
+@main.command("settings")
+@SECONDS
+@OUTPUT
+def run_settings(seconds: float, output: Path | None) -> None:
+    """Other types, layouts and two threads beside float32, NCHW and one thread."""
+    result: report.Result = {"machine": machine.describe(), "settings": []}
+    for row in settings.rows(seconds):
+        result["settings"].append(row.as_dict())
+        console.print(f"{row.case}, {row.setting}: {row.ratio.median:.3g} times as fast")
+    if output:
+        output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+@main.command("growth")
+@SECONDS
+@OUTPUT
+def run_growth(seconds: float, output: Path | None) -> None:
+    """Time and memory as the work grows."""
+    result: report.Result = {"machine": machine.describe(), "growth": []}
+    for point in growth.points(seconds):
+        result["growth"].append(point.as_dict())
+        console.print(
+            f"{point.series}, {point.size} {point.unit}: {point.seconds * 1e3:.3g} ms, "
+            f"{point.memory / 1e6:.3g} MB"
+        )
     if output:
         output.write_text(json.dumps(result, indent=1) + "\n")
 

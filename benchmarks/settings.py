@@ -1,0 +1,77 @@
+"""The same work in other types and layouts and with more threads, beside float32, NCHW, one thread.
+
+Both are our own: calls of the two take turns, as with a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import peers
+from benchmarks.measure import Call, Quartiles, compare
+from benchmarks.run import Setting, has_maps, tensors
+from roiops.testing import CASES, Case
+
+BASE = Setting()
+AT_ONCE = "two calls at once, a thread each"
+
+
+@dataclass(frozen=True)
+class Row:
+    case: str
+    setting: str
+    ratio: Quartiles
+    """The base's time divided by the setting's: CPU time, or wall time where threads differ."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def prepared(case: Case, setting: Setting) -> Call:
+    arguments = tensors(case.arguments(np.random.default_rng(0), True), setting)
+    call = peers.ours(case.operator)(*arguments, **case.options)
+
+    def with_threads() -> Any:
+        torch.set_num_threads(setting.threads)
+        return call()
+
+    return with_threads
+
+
+def rows(seconds: float) -> Iterator[Row]:
+    for case in CASES:
+        base = prepared(case, BASE)
+        others = {"2 threads": Setting(threads=2)}
+        if has_maps(case):
+            others = {
+                "float16": Setting(dtype="float16"),
+                "bfloat16": Setting(dtype="bfloat16"),
+                "channels_last": Setting(layout="channels_last"),
+                **others,
+            }
+        for name, setting in others.items():
+            several = setting.threads > 1
+            measured = compare(prepared(case, setting), base, seconds, several)
+            assert measured.ratio
+            yield Row(case.name, name, measured.ratio)
+        if case is CASES[0]:
+            yield Row(case.name, AT_ONCE, at_once(base, seconds))
+
+
+def at_once(call: Call, seconds: float) -> Quartiles:
+    """What two cores of this machine can do at most: two calls that share nothing."""
+    with ThreadPoolExecutor(2) as pool:
+
+        def both() -> None:
+            for done in [pool.submit(call), pool.submit(call)]:
+                done.result()
+
+        ratio = compare(both, call, seconds, True).ratio
+    assert ratio
+    return Quartiles(2 * ratio.low, 2 * ratio.median, 2 * ratio.high)
