@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -12,10 +13,34 @@ from rich.console import Console
 from benchmarks import growth, machine, page, report, settings
 from benchmarks.run import Setting, has_maps, measure
 from benchmarks.smallest import SMALLEST
-from roiops.testing import CASES
+from roiops.testing import CASES, Case
 
 # Wide, so that a table in a file or a pipe is not cut at 80 columns.
 console = Console(width=None if sys.stdout.isatty() else 160)
+
+
+NAMES = click.argument("names", nargs=-1)
+SECONDS = click.option(
+    "--seconds", default=1.0, show_default=True, type=click.FloatRange(0, 3600),
+    help="For each row, at least; a comparison takes seven pairs or more.")  # fmt: skip
+OUTPUT = click.option(
+    "--json", "output", type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also write the result there.")  # fmt: skip
+
+Named = TypeVar("Named", Case, growth.Series)
+
+
+def chosen(every: list[Named], names: tuple[str, ...]) -> list[Named]:
+    found = [one for one in every if not names or any(name in one.name for name in names)]
+    if not found:
+        known = ", ".join(one.name for one in every)
+        raise click.BadParameter(f"no case has such a name; there are {known}")
+    return found
+
+
+def write(output: Path | None, result: report.Result) -> None:
+    if output:
+        output.write_text(json.dumps(result, indent=1) + "\n")
 
 
 @click.group()
@@ -24,7 +49,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("names", nargs=-1)
+@NAMES
 @click.option("--dtype", "dtypes", multiple=True, default=["float32"], show_default=True,
               type=click.Choice(["float32", "float64", "float16", "bfloat16"]),
               help="Of feature maps; repeat for several.")  # fmt: skip
@@ -32,10 +57,8 @@ def main() -> None:
               type=click.Choice(["NCHW", "channels_last"]), help="Of feature maps.")  # fmt: skip
 @click.option("--threads", multiple=True, default=[1], show_default=True,
               type=click.IntRange(1, 4096))  # fmt: skip
-@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0, 3600),
-              help="For each row, at least seven pairs.")  # fmt: skip
-@click.option("--json", "output", type=click.Path(dir_okay=False, writable=True, path_type=Path),
-              help="Also write the result there.")  # fmt: skip
+@SECONDS
+@OUTPUT
 def run(
     names: tuple[str, ...],
     dtypes: tuple[str, ...],
@@ -45,13 +68,8 @@ def run(
     output: Path | None,
 ) -> None:
     """Measure the cases whose name contains one of NAMES, or all of them."""
-    every = [*CASES, *SMALLEST]
-    cases = [case for case in every if not names or any(name in case.name for name in names)]
-    if not cases:
-        known = ", ".join(case.name for case in every)
-        raise click.BadParameter(f"no case has such a name; there are {known}")
     result: report.Result = {"machine": machine.describe(), "rows": []}
-    for case in cases:
+    for case in chosen([*CASES, *SMALLEST], names):
         several = has_maps(case)
         for setting in (
             Setting(dtype, layout, count)
@@ -68,45 +86,39 @@ def run(
                 highlight=False,
             )
     console.print(report.table(result))
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
-
-
-SECONDS = click.option(
-    "--seconds", default=1.0, show_default=True, type=click.FloatRange(0, 3600),
-    help="For each row.")  # fmt: skip
-OUTPUT = click.option(
-    "--json", "output", type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Also write the result there.")  # fmt: skip
+    write(output, result)
 
 
 @main.command("settings")
+@NAMES
 @SECONDS
 @OUTPUT
-def run_settings(seconds: float, output: Path | None) -> None:
-    """Other types, layouts and two threads beside float32, NCHW and one thread."""
+def run_settings(names: tuple[str, ...], seconds: float, output: Path | None) -> None:
+    """The same cases in other types and layouts and with two threads, beside float32, NCHW, one."""
     result: report.Result = {"machine": machine.describe(), "settings": []}
-    for row in settings.rows(seconds):
+    for row in settings.rows(chosen(CASES, names), seconds):
         result["settings"].append(row.as_dict())
-        console.print(f"{row.case}, {row.setting}: {row.ratio.median:.3g} times as fast")
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+        console.print(
+            f"{row.case}, {row.setting}: {row.ratio.median:.3g} times as fast", highlight=False
+        )
+    write(output, result)
 
 
 @main.command("growth")
+@NAMES
 @SECONDS
 @OUTPUT
-def run_growth(seconds: float, output: Path | None) -> None:
-    """Time and memory as the work grows."""
+def run_growth(names: tuple[str, ...], seconds: float, output: Path | None) -> None:
+    """Time and memory as the work grows, of the series whose name contains one of NAMES."""
     result: report.Result = {"machine": machine.describe(), "growth": []}
-    for point in growth.points(seconds):
+    for point in growth.points(chosen(growth.SERIES, names), seconds):
         result["growth"].append(point.as_dict())
         console.print(
             f"{point.series}, {point.size} {point.unit}: {point.seconds * 1e3:.3g} ms, "
-            f"{point.memory / 1e6:.3g} MB"
+            f"{point.memory / 1e6:.3g} MB",
+            highlight=False,
         )
-    if output:
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    write(output, result)
 
 
 @main.command()
@@ -119,10 +131,12 @@ def compare(before: Path, after: Path) -> None:
 
 @main.command("page")
 @click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def write_page(result: Path) -> None:
-    """Write a result of `run --json` into docs/performance.md."""
-    target = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-    page.write(target, json.loads(result.read_text()))
+@click.option("--into", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              default=Path(__file__).parents[1] / "docs" / "performance.md",
+              help="The page, if not docs/performance.md.")  # fmt: skip
+def write_page(result: Path, into: Path) -> None:
+    """Write a result of `run`, `settings` or `growth` --json into docs/performance.md."""
+    page.write(into, json.loads(result.read_text()))
 
 
 if __name__ == "__main__":

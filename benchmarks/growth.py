@@ -27,6 +27,8 @@ class Series:
     unit: str
     sizes: tuple[int, ...]
     arguments: Callable[[Rng, int], tuple[Any, ...]]
+    proportional: bool = True
+    """Whether twice the size is twice the work."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Point:
     size: int
     seconds: float
     """CPU time with one thread, the least of some calls."""
+    proportional: bool
     memory: int
     """Bytes at the peak beyond arguments and results."""
 
@@ -70,7 +73,12 @@ SERIES = [
         "roi_align backward", "roi_align_backward", "RoIs", (100, 1_000, 10_000), pooling_backward
     ),
     Series(
-        "roi_align, 300 RoIs", "roi_align", "rows and columns", (100, 400, 1_600), on_larger_maps
+        "roi_align, 300 RoIs",
+        "roi_align",
+        "rows and columns",
+        (100, 400, 1_600),
+        on_larger_maps,
+        proportional=False,
     ),
 ]
 
@@ -99,10 +107,10 @@ def measure(series: Series, size: int, seconds: float) -> Point:
         began = time.process_time()
         call()
         best = min(best, time.process_time() - began)
-    return Point(series.name, series.unit, size, best, max(0, memory))
+    return Point(series.name, series.unit, size, best, series.proportional, max(0, memory))
 
 
-def points(seconds: float) -> Iterator[Point]:
-    for series in SERIES:
+def points(chosen: list[Series], seconds: float) -> Iterator[Point]:
+    for series in chosen:
         for size in series.sizes:
             yield measure(series, size, seconds)

@@ -1,47 +1,96 @@
-"""A result as the table of docs/performance.md."""
+"""Results as the tables of docs/performance.md."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.aims import AIMS
 from benchmarks.report import Result, clock, span
 
-BEGIN, END = "<!-- begin: python -m benchmarks page -->\n", "<!-- end -->\n"
-
 
 def write(page: Path, result: Result) -> None:
-    """Replace what stands between the two marks."""
-    head, _, rest = page.read_text().partition(BEGIN)
-    _, mark, tail = rest.partition(END)
+    """Replace what stands between the two marks of the table that this result is for."""
+    kind = next(kind for kind in TABLES if kind in result)
+    begin, end = f"<!-- begin: {kind}, by python -m benchmarks page -->\n", "<!-- end -->\n"
+    head, _, rest = page.read_text().partition(begin)
+    _, mark, tail = rest.partition(end)
     if not mark:
-        raise ValueError(f"{page} must have the lines {BEGIN.strip()!r} and {END.strip()!r}")
-    page.write_text(head + BEGIN + table(result) + END + tail)
+        raise ValueError(f"{page} must have the lines {begin.strip()!r} and {end.strip()!r}")
+    lines = [*TABLES[kind](result["machine"], result[kind]), ""]
+    page.write_text(head + begin + "\n".join(lines) + end + tail)
 
 
-def table(result: Result) -> str:
-    machine = result["machine"]
-    lines = [
-        f"{machine['processor']}, {machine['instruction set']}, one thread, float32, NCHW; torch "
-        f"{machine['torch']}, torchvision {machine['torchvision']}; {machine['date']}, commit "
-        f"{machine['commit']}; one thread copies {machine['bandwidth'] / 1e9:.1f} GB/s.\n",
+DEFAULT = {"dtype": "float32", "layout": "NCHW", "threads": 1}
+
+
+def origin(machine: dict[str, Any]) -> str:
+    return (
+        f"{machine['processor']}, {machine['instruction set']}; torch {machine['torch']}, "
+        f"torchvision {machine['torchvision']}; {machine['date']}, commit {machine['commit']}"
+    )
+
+
+def cases(machine: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{origin(machine)}. One thread, float32, NCHW; one thread copies "
+        f"{machine['bandwidth'] / 1e9:.1f} GB/s.\n",
         "| case | peer | ms | times as fast (quartiles) | aim | GB/s |",
         "|---|---|---:|---:|---:|---:|",
+        *(case(row) for row in rows if row["setting"] == DEFAULT),
     ]
-    lines += [line(row) for row in result["rows"]]
-    return "\n".join(lines) + "\n"
 
 
-def line(row: dict[str, Any]) -> str:
+def case(row: dict[str, Any]) -> str:
     times, (_, aim) = row["times"], AIMS.get(row["case"], (None, None))
     milliseconds = 1e3 * times["ours"][clock(row)]["median"]
     rate = row["nbytes"] / times["ours"]["wall"]["median"] / 1e9
-    reached = "" if aim is None else f"{aim:g}"
+    aim_text = "" if aim is None else f"{aim:g}"
     if aim is not None and times["ratio"] and times["ratio"]["median"] < aim:
-        reached = f"**{aim:g}**"
+        aim_text = f"**{aim:g}**"
     ratio = span(times["ratio"]) if times["ratio"] else ""
     return (
-        f"| {row['case']} | {row['peer'] or ''} | {milliseconds:.3g} | {ratio} | {reached} | "
+        f"| {row['case']} | {row['peer'] or ''} | {milliseconds:.3g} | {ratio} | {aim_text} | "
         f"{rate:.2f} |"
     )
+
+
+def settings(machine: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(row["setting"] for row in rows))
+    found = {(row["case"], row["setting"]): row["ratio"]["median"] for row in rows}
+    cell = lambda case, name: f"{found[case, name]:.2f}" if (case, name) in found else ""  # noqa: E731
+    return [
+        f"{origin(machine)}.\n",
+        f"| case | {' | '.join(names)} |",
+        "|---|" + "---:|" * len(names),
+        *(
+            f"| {case} | {' | '.join(cell(case, name) for name in names)} |"
+            for case in dict.fromkeys(row["case"] for row in rows)
+        ),
+    ]
+
+
+def growth(machine: dict[str, Any], points: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{origin(machine)}.\n",
+        "| work | size | ms | µs for each | MB beside arguments and results |",
+        "|---|---:|---:|---:|---:|",
+        *map(point, points),
+    ]
+
+
+def point(p: dict[str, Any]) -> str:
+    each = f"{1e6 * p['seconds'] / p['size']:.3g}" if p["proportional"] else ""
+    return (
+        f"| {p['series']} | {p['size']:,} {p['unit']} | {1e3 * p['seconds']:.3g} | {each} | "
+        f"{p['memory'] / 1e6:.2f} |"
+    )
+
+
+TABLES: dict[str, Callable[[dict[str, Any], list[dict[str, Any]]], list[str]]] = {
+    "rows": cases,
+    "settings": settings,
+    "growth": growth,
+}
+"""By the name under which a result has its rows."""

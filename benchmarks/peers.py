@@ -133,9 +133,33 @@ def roi_pool(input, boxes, size, scale=1.0):
     return lambda: tv.roi_pool(input, boxes, size, scale)
 
 
-def numpy_soft_nms(boxes, scores, **options):
+def numpy_soft_nms(boxes, scores, method="linear"):
+    """With the options' defaults, and of what is left only what is needed again."""
     boxes, scores = boxes.numpy(), scores.numpy()
-    return lambda: roiops.reference.soft_nms(boxes, scores, **options)
+
+    def call():
+        x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
+        area, left, number = (x2 - x1) * (y2 - y1), scores.copy(), np.arange(len(scores))
+        keep, kept_scores = [], []
+        while len(left):
+            i = left.argmax()
+            keep.append(number[i])
+            kept_scores.append(left[i])
+            width = np.minimum(x2, x2[i]) - np.maximum(x1, x1[i])
+            height = np.minimum(y2, y2[i]) - np.maximum(y1, y1[i])
+            common = np.maximum(width, 0) * np.maximum(height, 0)
+            iou = common / (area + area[i] - common)
+            if method == "linear":
+                left *= np.where(iou > np.float32(0.3), 1 - iou, np.float32(1))
+            else:
+                left *= np.exp(-(iou * iou) / np.float32(0.5))
+            left[i] = 0
+            stay = left >= np.float32(0.001)
+            x1, y1, x2, y2, area = x1[stay], y1[stay], x2[stay], y2[stay], area[stay]
+            left, number = left[stay], number[stay]
+        return torch.tensor(np.array(keep)), torch.tensor(np.array(kept_scores))
+
+    return call
 
 
 # --- boxes ----------------------------------------------------------------------------------------
@@ -237,7 +261,7 @@ PEERS: dict[str, Peer] = {
     "ps_roi_pool": Peer("torchvision", lambda *a: lambda: tv.ps_roi_pool(*a), close),
     "nms": Peer("torchvision", lambda *a: lambda: tv.nms(*a), equal),
     "batched_nms": Peer("torchvision", lambda *a: lambda: tv.batched_nms(*a), equal),
-    "soft_nms": Peer("NumPy", numpy_soft_nms, equal),
+    "soft_nms": Peer("NumPy", numpy_soft_nms, close),
     "box_iou": Peer("torchvision", lambda *a: lambda: tv.box_iou(*a), close),
     **{
         name: Peer("torchvision", lambda *a, name=name: lambda: getattr(tv, name)(*a), close)

@@ -16,7 +16,7 @@ import torch
 from benchmarks import peers
 from benchmarks.measure import Call, Quartiles, compare
 from benchmarks.run import Setting, has_maps, tensors
-from roiops.testing import CASES, Case
+from roiops.testing import Case
 
 BASE = Setting()
 AT_ONCE = "two calls at once, a thread each"
@@ -44,8 +44,8 @@ def prepared(case: Case, setting: Setting) -> Call:
     return with_threads
 
 
-def rows(seconds: float) -> Iterator[Row]:
-    for case in CASES:
+def rows(cases: list[Case], seconds: float) -> Iterator[Row]:
+    for case in cases:
         base = prepared(case, BASE)
         others = {"2 threads": Setting(threads=2)}
         if has_maps(case):
@@ -60,7 +60,7 @@ def rows(seconds: float) -> Iterator[Row]:
             measured = compare(prepared(case, setting), base, seconds, several)
             assert measured.ratio
             yield Row(case.name, name, measured.ratio)
-        if case is CASES[0]:
+        if case is cases[0]:
             yield Row(case.name, AT_ONCE, at_once(base, seconds))
 
 

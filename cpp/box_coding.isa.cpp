@@ -15,12 +15,7 @@ struct Columns {
   T at[4][kBlock];
 
   void load(Rows<T> from, int64_t rows) {
-    int64_t i = 0;
-    if (from.column == 1)
-      for (; i + W <= rows; i += W)
-        Tile<T>::template transpose<4>(at[0] + i, kBlock, from.data + i * from.row, from.row);
-    for (; i < rows; ++i)
-      for (int c = 0; c < 4; ++c) at[c][i] = from.data[i * from.row + c * from.column];
+    Tile<T>::columns_of(at[0], kBlock, from.data, from.row, from.column, rows);
   }
   void store(T* to, int64_t row, int64_t rows) const {
     int64_t i = 0;

@@ -48,10 +48,10 @@ struct Kernels {
   static constexpr int64_t kCells = 256;  // of 16 channels in the first cache
 
   // Only what has the sums' type can be read where it lies.
-  static const float* in_place(const float* x) { return x; }
-  static const double* in_place(const double* x) { return x; }
+  static const float* as_sums(const float* x) { return x; }
+  static const double* as_sums(const double* x) { return x; }
   template <class Half>
-  static const float* in_place(const Half*) {
+  static const float* as_sums(const Half*) {
     return nullptr;
   }
 
@@ -76,6 +76,11 @@ struct Kernels {
       const T* row = from.data + y * from.row;
       if (from.channel == 1 && from.lanes == L) {
         for (int64_t x = 0; x < cols; ++x) convert(to + x * L, row + x * from.cell, L);
+      } else if (from.channel == 1) {
+        for (int64_t x = 0; x < cols; ++x) {
+          convert(to + x * L, row + x * from.cell, from.lanes);
+          for (int lane = from.lanes; lane < L; ++lane) to[x * L + lane] = Acc(0);
+        }
       } else if (from.cell == 1) {
         for (int64_t x = 0; x < cols; x += kCells)
           load_cells(to + x * L, row + x, from, cols - x < kCells ? cols - x : kCells);
@@ -90,7 +95,7 @@ struct Kernels {
 
   static void load_cells(Acc* to, const T* from, const Block& block, int64_t cells) {
     Acc buffer[L * kCells];
-    const Acc* source = in_place(from);
+    const Acc* source = as_sums(from);
     int64_t channel = block.channel;
     if (!source || block.lanes < L || cells < W) {
       channel = cells < W ? W : cells;
@@ -115,6 +120,8 @@ struct Kernels {
       T* row = to.data + y * to.row;
       if (to.channel == 1 && to.lanes == L) {
         for (int64_t x = 0; x < cols; ++x) convert_back(row + x * to.cell, from + x * L, L);
+      } else if (to.channel == 1) {
+        for (int64_t x = 0; x < cols; ++x) convert_back(row + x * to.cell, from + x * L, to.lanes);
       } else if (to.cell == 1 && cols >= W) {
         for (int64_t x = 0; x < cols; x += kCells) {
           const int64_t cells = cols - x < kCells ? cols - x : kCells;

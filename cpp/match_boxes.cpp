@@ -56,8 +56,9 @@ class Matcher {
     if (!args_.allow_low_quality) return;
     for (Image<T>& image : images_) {
       image.best.assign(image.count, T(0));
-      for (int64_t i = 0; i < blocks_ * image.count; ++i)
-        image.best[i % image.count] = std::max(image.best[i % image.count], image.block_best[i]);
+      for (int64_t b = 0; b < blocks_; ++b)
+        for (int64_t g = 0; g < image.count; ++g)
+          image.best[g] = std::max(image.best[g], image.block_best[b * image.count + g]);
     }
     each_block([&](int64_t b, MatchBlock<T>& block) {
       bool loaded = false;

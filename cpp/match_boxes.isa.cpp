@@ -7,50 +7,30 @@ namespace roiops {
 namespace ROIOPS_ISA {
 namespace {
 
-// Widens [low, high] to the numbers of a column, sixteen at a time; NaN changes nothing.
-template <class T>
-void column_range(T& low, T& high, const T* column) {
-  Lanes<T> least, most;
-  for (int r = 0; r < least.kRegisters; ++r) {
-    least.v[r] = typename Lanes<T>::Register{} + low;
-    most.v[r] = typename Lanes<T>::Register{} + high;
-  }
+// The least number of a column, times `sign`, sixteen at a time; NaN is none.
+template <class T, int sign = 1>
+T least_of(const T* column) {
+  Lanes<T> least;
+  for (auto& v : least.v) v = typename Lanes<T>::Register{} + T(__builtin_inf());
   for (int64_t i = 0; i < kMatchBlock; i += ROIOPS_LANES) {
-    const Lanes<T> x = Lanes<T>::load(column + i);
-    for (int r = 0; r < x.kRegisters; ++r) {
-      least.v[r] = x.v[r] < least.v[r] ? x.v[r] : least.v[r];
-      most.v[r] = x.v[r] > most.v[r] ? x.v[r] : most.v[r];
-    }
+    const Lanes<T> x = Lanes<T>::load(column + i).scaled(sign);
+    for (int r = 0; r < x.kRegisters; ++r) least.v[r] = x.v[r] < least.v[r] ? x.v[r] : least.v[r];
   }
-  T lows[ROIOPS_LANES], highs[ROIOPS_LANES];
+  T lows[ROIOPS_LANES];
   least.store(lows);
-  most.store(highs);
-  for (int l = 0; l < ROIOPS_LANES; ++l) {
-    low = lows[l] < low ? lows[l] : low;
-    high = highs[l] > high ? highs[l] : high;
-  }
+  for (int l = 1; l < ROIOPS_LANES; ++l) lows[0] = lows[l] < lows[0] ? lows[l] : lows[0];
+  return lows[0];
 }
 
 template <class T>
 MatchExtent<T> load(MatchBlock<T>& block, const T* boxes, int64_t row, int64_t column,
                     int64_t count) {
-  constexpr int W = Tile<T>::W;
-  T* const sides[4] = {block.x1, block.y1, block.x2, block.y2};
-  int64_t done = 0;
-  if (column == 1)
-    for (; done + W <= count; done += W)
-      Tile<T>::template transpose<4>(block.x1 + done, kMatchBlock, boxes + done * row, row);
-  for (int c = 0; c < 4; ++c) {
-    for (int64_t i = done; i < count; ++i) sides[c][i] = boxes[i * row + c * column];
-    for (int64_t i = count; i < kMatchBlock; ++i) sides[c][i] = __builtin_nan("");
-  }
-  T low[4], high[4];
-  for (int c = 0; c < 4; ++c) {
-    low[c] = __builtin_inf();
-    high[c] = -low[c];
-    column_range(low[c], high[c], sides[c]);
-  }
-  return {low[0], low[1], high[2], high[3]};
+  T* const sides = block.x1;
+  Tile<T>::columns_of(sides, kMatchBlock, boxes, row, column, count);
+  for (int c = 0; c < 4; ++c)
+    for (int64_t i = count; i < kMatchBlock; ++i) sides[c * kMatchBlock + i] = __builtin_nan("");
+  return {least_of(block.x1), least_of(block.y1), -least_of<T, -1>(block.x2),
+          -least_of<T, -1>(block.y2)};
 }
 
 template <class T>

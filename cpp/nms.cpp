@@ -20,6 +20,8 @@
 namespace roiops {
 namespace {
 
+// The best boxes of a group that a list answers for. With a tree alone, groups of a hundred take
+// twice as long; from here on a tree is faster.
 constexpr int64_t kListed = 512;
 
 template <class T>

@@ -47,6 +47,16 @@ struct Tables<double> {
   static const RoiAlignMaxKernels<double>& max() { return pick_roi_align_max_double(); }
 };
 
+// What the kernels read of one RoI.
+template <class T, class Acc>
+Block<const Acc> read(BlockReader<T, Acc>& input, const Plan<Acc>& plan, int64_t k,
+                      const Patch& bins) {
+  const Patch patch = plan.patch(k, bins);
+  if (plan.reads_every_row(k, bins)) return input.read(patch);
+  return input.read_rows(
+      patch, [&](const auto& visit) { Plan<Acc>::each_row(plan.stencil(k, bins).y, visit); });
+}
+
 template <class T, class Acc>
 void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Array>& values) {
   const int64_t bins_y = output.shape[2], bins_x = output.shape[3];
@@ -69,15 +79,14 @@ void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Ar
       if (!values.empty()) value.open(values[run.level], run.image, block, cells);
       for (int64_t i = 0; i < run.count; ++i) {
         const int64_t k = run.rois[i];
-        const Patch patch = plan.patch(k, bins);
         const RoiStencil<Acc> roi = plan.stencil(k, bins);
-        const Block<const Acc> in = input.read(patch);
+        const Block<const Acc> in = read(input, plan, k, bins);
         if (!args.max)
           Tables<Acc>::mean().forward(result.data(), in, roi, rows.data());
         else if (values.empty())
           Tables<Acc>::max().forward(result.data(), in, roi);
         else
-          Tables<Acc>::max().directional(result.data(), in, value.read(patch), roi);
+          Tables<Acc>::max().directional(result.data(), in, read(value, plan, k, bins), roi);
         store_patch(channel_block<T>(output, k, block), result.data(), bins);
       }
     };
@@ -102,7 +111,7 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
       const Array map = plan.template channels<T>(grad_inputs[group.level], part);
       const ChannelBlock<T> target = channel_block<T>(map, group.image, block);
       const Patch all{0, 0, map.shape[2], map.shape[3]};
-      Acc* sum = sums.get(all.cells() * L);
+      Acc* sum = sums.get(all.cells());
       std::fill(sum, sum + all.cells() * L, Acc(0));
       const Block<Acc> to{sum, all.cols * L, L};
       if (args.max)
@@ -111,7 +120,7 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
         const int64_t k = group.rois[i];
         load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
         if (args.max)
-          Tables<Acc>::max().grad_input(to, input.read(plan.patch(k, bins)), grad.data(),
+          Tables<Acc>::max().grad_input(to, read(input, plan, k, bins), grad.data(),
                                         plan.stencil(k, bins));
         else
           Tables<Acc>::mean().grad_input(to, grad.data(), plan.stencil(k, bins), rows.data());
@@ -136,7 +145,7 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
         const Array map = plan.template channels<T>(args.inputs[plan.groups().level(k)], part);
         for (int64_t block = 0; block < blocks && patch.cells(); ++block) {
           input.open(map, plan.groups().image(k), block, patch.cells());
-          const Block<const Acc> in = input.read(patch);
+          const Block<const Acc> in = read(input, plan, k, bins);
           load_patch(grad.data(), channel_block<T>(grad_output, k, block), bins);
           if (args.max)
             Tables<Acc>::max().grad_rois(sums, in, grad.data(), plan.stencil(k, bins));

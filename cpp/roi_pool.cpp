@@ -58,9 +58,10 @@ class PoolPlan {
     return {y.begin, x.begin, y.end - y.begin, x.end - x.begin};
   }
   int64_t cells(const RoiGroup& group) const {
-    int64_t cells = 0;
-    for (int64_t i = 0; i < group.count; ++i) cells += patch(group.rois[i]).cells();
-    return cells;
+    double cells = 0;  // many RoIs may each be as large as the largest map
+    for (int64_t i = 0; i < group.count; ++i)
+      cells += static_cast<double>(patch(group.rois[i]).cells());
+    return static_cast<int64_t>(std::min(cells, 9e18));
   }
 
  private:
@@ -129,7 +130,7 @@ void grad_input(const Array& result, const Array& grad_output, const RoiPoolArgs
             grad = std::vector<Acc>(bins.cells() * L)](int64_t task) mutable {
       const RoiGroup group = plan.groups()[task / blocks];
       const int64_t block = task % blocks;
-      Acc* sum = sums.get(all.cells() * L);
+      Acc* sum = sums.get(all.cells());
       std::fill(sum, sum + all.cells() * L, Acc(0));
       input.open(args.input, group.image, block, plan.cells(group));
       for (int64_t i = 0; i < group.count; ++i) {
@@ -170,6 +171,10 @@ void check_like_input(const char* op, const char* name, const Array& a, const Ar
 void roi_pool_forward(const Array& output, const RoiPoolArgs& args, const Array& values) {
   check("roi_pool", args, output, "output");
   if (values.data) check_like_input("roi_pool", "values", values, args.input);
+  if (output.size() == 0) {  // no channels: the RoIs are checked, no bins made
+    RoiGroups("roi_pool", args.rois, Array{}, args.input.shape[0], 1);
+    return;
+  }
   dispatch_features(output.dtype, [&](auto stored, auto summed) {
     forward<decltype(stored), decltype(summed)>(output, args, values);
   });

@@ -41,6 +41,36 @@ def test_a_result_names_the_machine_and_is_comparable(tmp_path: Path) -> None:
     assert "slower" not in again.stdout
 
 
+def test_settings_are_measured_beside_float32(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    done = benchmarks("settings", "heatmaps", "--seconds", "0", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["settings"]
+    assert {row["setting"] for row in rows} >= {"float16", "channels_last", "2 threads"}
+    assert all(row["ratio"]["median"] > 0 for row in rows)
+
+
+def test_growth_is_measured_in_time_and_memory(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    done = benchmarks("growth", "backward", "--seconds", "0", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    points = json.loads(file.read_text())["growth"]
+    assert [point["size"] for point in points] == [100, 1_000, 10_000]
+    assert points[0]["seconds"] < points[2]["seconds"]
+    # Of 10,000 RoIs: neither a copy of the map and its gradients nor of the pooled ones, 500 MB.
+    assert 0 < points[2]["memory"] < 50e6
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cpu-settings", "cpu-growth"])
+def test_the_page_shows_the_results_beside_it(kind: str, tmp_path: Path) -> None:
+    written = (ROOT / "docs" / "performance.md").read_text()
+    copy = tmp_path / "performance.md"
+    copy.write_text(written)
+    done = benchmarks("page", f"benchmarks/results/{kind}.json", "--into", str(copy))
+    assert done.returncode == 0, done.stderr
+    assert copy.read_text() == written
+
+
 def test_a_wrong_name_is_said() -> None:
     done = benchmarks("run", "no such case")
     assert done.returncode == 2

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <new>
 #include <type_traits>
 
 #include "internal/block.h"
@@ -21,15 +23,18 @@ struct Patch {
   int64_t cells() const { return rows * cols; }
 };
 
-// Scratch memory of one thread. Not zeroed: whoever reads it has written it.
+// Scratch memory of one thread: 16 channels of so many cells. Not zeroed: whoever reads it has
+// written it.
 template <class Acc>
 struct Scratch {
   std::unique_ptr<Acc[]> data;
   int64_t capacity = 0;
-  Acc* get(int64_t n) {
-    if (n > capacity) {
-      data.reset(new Acc[n]);
-      capacity = n;
+  Acc* get(int64_t cells) {
+    if (cells > std::numeric_limits<int64_t>::max() / int64_t{L * sizeof(Acc)})
+      throw std::bad_alloc();
+    if (cells > capacity) {
+      data.reset(new Acc[cells * L]);
+      capacity = cells;
     }
     return data.get();
   }
@@ -67,16 +72,15 @@ void store_patch(const ChannelBlock<T>& to, const Acc* from, const Patch& p) {
 }
 
 // A scratch copy of a patch, its pointer shifted so that map coordinates address it.
-template <class Acc, class T>
-Block<const Acc> copied(Acc* scratch, const ChannelBlock<T>& b, const Patch& p) {
-  load_patch(scratch, b, p);
-  return {scratch - (p.top * p.cols + p.left) * L, p.cols * L, L};
+template <class Acc>
+Block<const Acc> as_map(Acc* copy, const Patch& p) {
+  return {copy - (p.top * p.cols + p.left) * L, p.cols * L, L};
 }
 
-// Whether blocks of 16 channels need no copy.
+// Whether no block of 16 channels needs a copy.
 template <class T, class Acc>
 bool in_place(const Array& map) {
-  return std::is_same_v<T, Acc> && map.stride[1] == 1;
+  return std::is_same_v<T, Acc> && map.stride[1] == 1 && map.shape[1] % L == 0;
 }
 
 // Reads 16 channels of one map for one run of RoIs: decides once between a copy of the whole map
@@ -84,12 +88,12 @@ bool in_place(const Array& map) {
 template <class T, class Acc>
 class BlockReader {
  public:
-  // `cells`: of all patches that will be read, together.
+  // `cells`: of all that will be read, RoI by RoI, together.
   void open(const Array& map, int64_t image, int64_t block, int64_t cells) {
     block_ = channel_block<T>(map, image, block);
     mode_ = Mode::patches;
     if constexpr (std::is_same_v<T, Acc>) {
-      if (block_.lanes == L && in_place<T, Acc>(map)) {
+      if (block_.lanes == L && block_.channel == 1) {
         mode_ = Mode::in_place;
         shared_ = {block_.data, block_.row, block_.cell};
         return;
@@ -98,11 +102,26 @@ class BlockReader {
     const Patch all{0, 0, map.shape[2], map.shape[3]};
     if (cells <= all.cells()) return;
     mode_ = Mode::whole_map;
-    shared_ = copied(scratch_.get(all.cells() * L), block_, all);
+    Acc* copy = scratch_.get(all.cells());
+    load_patch(copy, block_, all);
+    shared_ = as_map(copy, all);
   }
   Block<const Acc> read(const Patch& patch) {
     if (mode_ != Mode::patches) return shared_;
-    return copied(scratch_.get(patch.cells() * L), block_, patch);
+    Acc* copy = scratch_.get(patch.cells());
+    load_patch(copy, block_, patch);
+    return as_map(copy, patch);
+  }
+  // Only those rows of the patch that each_row(visit) visits.
+  template <class EachRow>
+  Block<const Acc> read_rows(const Patch& patch, const EachRow& each_row) {
+    if (mode_ != Mode::patches) return shared_;
+    Acc* copy = scratch_.get(patch.cells());
+    each_row([&](int64_t row) {
+      load_patch(copy + (row - patch.top) * patch.cols * L, block_,
+                 Patch{row, patch.left, 1, patch.cols});
+    });
+    return as_map(copy, patch);
   }
 
  private:

@@ -18,7 +18,7 @@
 namespace roiops {
 
 constexpr int64_t kChunk = 64;  // RoIs whose stencils share memory
-constexpr uint64_t kBand = 32;  // rows of cells
+constexpr uint64_t kBand = 32;  // rows of cells that RoIs of one band lie in, from left to right
 
 // The stencils of up to kChunk RoIs. Offsets instead of pointers while the vectors grow.
 template <class Acc>
@@ -56,6 +56,7 @@ class Plan {
         bins_y_(bins_y),
         bins_x_(bins_x),
         gradients_(gradients),
+        op_(op),
         groups_(op, args.rois, args.levels, args.inputs[0].shape[0],
                 static_cast<int64_t>(args.inputs.size())) {
     dispatch_float(args.rois.dtype, [&](auto zero) {
@@ -117,13 +118,43 @@ class Plan {
     return {axes[0].low, axes[1].low, axes[0].high - axes[0].low + 1,
             axes[1].high - axes[1].low + 1};
   }
+  // An enormous bin has few samples: of the patch, a mean reads only these rows.
+  bool reads_every_row(int64_t k, const Patch& bins) const {
+    return rows_read(k, bins) == patch(k, bins).rows;
+  }
+  // Calls visit(row) once for each. Bins follow each other up or down the map, so those that were
+  // visited before lie between two marks.
+  template <class Visit>
+  static void each_row(const AxisStencil<Acc>& y, Visit visit) {
+    int32_t least = std::numeric_limits<int32_t>::max(), most = -1;
+    for (int64_t p = 0; p < y.bins; ++p) {
+      const int32_t* rows = y.cells + y.ranges[p].begin;
+      const int32_t count = y.ranges[p].count;
+      for (int32_t i = 0; i < count; ++i)
+        if (rows[i] < least || rows[i] > most) visit(rows[i]);
+      if (!count) continue;
+      least = std::min(least, rows[0]);
+      most = std::max(most, rows[count - 1]);
+    }
+  }
+  // Cells that the RoIs of a group read, each RoI for itself.
   int64_t cells(const RoiGroup& group, const Patch& bins) const {
-    int64_t cells = 0;
-    for (int64_t i = 0; i < group.count; ++i) cells += patch(group.rois[i], bins).cells();
-    return cells;
+    double cells = 0;  // many RoIs may each be as large as the largest map
+    for (int64_t i = 0; i < group.count; ++i)
+      cells += static_cast<double>(rows_read(group.rois[i], bins)) *
+               static_cast<double>(patch(group.rois[i], bins).cols);
+    return static_cast<int64_t>(std::min(cells, 9e18));
   }
 
  private:
+  int64_t rows_read(int64_t k, const Patch& bins) const {
+    const Patch p = patch(k, bins);
+    if (args_.max) return p.rows;
+    const AxisStencil<Acc> y = stencil(k, bins).y;
+    int64_t taps = 0;
+    for (int64_t b = 0; b < y.bins; ++b) taps += y.ranges[b].count;
+    return std::min(p.rows, taps);
+  }
   static AxisStencil<Acc> axis(const StencilChunk<Acc>& chunk,
                                const typename StencilChunk<Acc>::Axis& a, int64_t first,
                                int64_t bins) {
@@ -217,12 +248,13 @@ class Plan {
     };
     const int64_t rows = most(axes[0].ranges, bins_y_), cols = most(axes[1].ranges, bins_x_);
     if (rows > 0 && cols > (int64_t{1} << 30) / rows)
-      throw std::invalid_argument(message("boxes[", k, "] must take at most 2^30 samples per bin ",
+      throw std::invalid_argument(message(op_, ": boxes[", k,
+                                          "] must take at most 2^30 samples per bin ",
                                           "for reduction=\"max\"; got ", rows, " x ", cols));
   }
 
   // If no bin of the newest axis has many cells, or none, all of them get equally many: the weight
-  // of a bin's last cell is shared out, by halves, which loses nothing.
+  // of a bin's last cell is shared out, by halves, which loses nothing but bits of subnormals.
   void even_out(StencilChunk<Acc>& chunk) {
     BinRange* ranges = &chunk.ranges[chunk.axes.back().ranges];
     int32_t least = kMostEven + 1, most = 0;
@@ -310,6 +342,7 @@ class Plan {
   const RoiAlignArgs& args_;
   const int64_t bins_y_, bins_x_;
   const bool gradients_;
+  const std::string op_;
   RoiGroups groups_;
   std::vector<StencilChunk<Acc>> chunks_;
 };

@@ -74,6 +74,15 @@ struct Tile {
         if (j + i < wanted) __builtin_memcpy(to + (j + i) * to_row, r + i, sizeof r[i]);
     }
   }
+  // to[c][i] = column c of 4 of row i.
+  static void columns_of(T* to, int64_t to_row, const T* from, int64_t row, int64_t column,
+                         int64_t count) {
+    int64_t i = 0;
+    if (column == 1)
+      for (; i + W <= count; i += W) transpose<4>(to + i, to_row, from + i * row, row);
+    for (; i < count; ++i)
+      for (int c = 0; c < 4; ++c) to[c * to_row + i] = from[i * row + c * column];
+  }
   // The way back from W columns to rows of 4: to[j][i] = from[i][j].
   static void untranspose(T* to, int64_t to_row, const T* from, int64_t from_row) {
 #pragma GCC unroll 16

@@ -200,8 +200,9 @@ ROIOPS_INLINE T box_iou(const T* a, const T* b, T one) {
 // never true where it is not. Most pairs are answered without a division.
 template <class T>
 ROIOPS_INLINE bool may_exceed(const BoxOverlap<T>& pair, T threshold) {
-  // The margin is far above the rounding of the two products, and of the quotient it stands for.
-  return (pair.common > 0) & (pair.common >= threshold * T(0.9999) * pair.joined);
+  // A quotient that is rounded to more than the threshold is more than it, so common > threshold *
+  // joined; and that product is rounded to no more than common, which is a number of the type.
+  return (pair.common > 0) & (pair.common >= threshold * pair.joined);
 }
 
 // The smallest box around two; sides are not negative.

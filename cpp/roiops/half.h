@@ -50,7 +50,7 @@ ROIOPS_INLINE void narrow(Float16& to, float x) {
   const uint32_t normal = (rest + 0xc8000fffu + (rest >> 13 & 1u)) >> 13;
   uint32_t half = rest < 0x38800000u ? subnormal : normal;
   half = rest >= 0x477ff000u ? 0x7c00u : half;  // rounds past the largest, 65504
-  half = rest > 0x7f800000u ? 0x7e00u : half;
+  half = rest > 0x7f800000u ? 0x7e00u | (rest >> 13 & 0x3ffu) : half;  // as the instruction does
   to.bits = static_cast<uint16_t>(half | sign);
 }
 ROIOPS_INLINE void narrow(float& to, float x) { to = x; }

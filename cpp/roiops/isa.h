@@ -2,8 +2,8 @@
 //
 // A file named *.isa.cpp is compiled once per instruction set, with ROIOPS_ISA naming the namespace
 // its code lands in and ROIOPS_VECTOR_BYTES the register width; it may include only config.h,
-// decay.h, geometry.h, half.h, isa.h, and of internal/ block.h, exponential.h, simd.h and
-// *_kernels.h: their functions live there or have internal linkage. (An inline function with
+// decay.h, geometry.h, half.h, isa.h, and of internal/ block.h, exponential.h, simd.h, tile.h
+// and *_kernels.h: their functions live there or have internal linkage. (An inline function with
 // external linkage, also one of the standard library, could be emitted with AVX-512 code here and
 // be picked by the linker for everybody.) Each such file exports one table of functions per
 // instruction set; `pick` takes the best one that this machine can run.

@@ -68,6 +68,20 @@ def test_every_finite_number_is_read_and_written_back(compiled: Backend, dtype) 
 
 
 @halves
+def test_a_nan_has_the_same_bits_in_any_layout(compiled: Backend, dtype) -> None:
+    numbers = np.arange(2**16, dtype=np.uint16).view(dtype)
+    nans = numbers[np.isnan(numbers.astype(np.float32))]
+    map = np.resize(nans, (1, 21, 1, len(nans)))
+    rois = np.array([[0, 0, 0, len(nans) - 1, 0]], np.float32)
+    last = np.ascontiguousarray(map.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    size = (1, len(nans))
+    assert_same_bits(
+        compiled("roi_pool", last, rois, size).view(np.uint16),
+        compiled("roi_pool", map, rois, size).view(np.uint16),
+    )
+
+
+@halves
 def test_rounding_to_half_is_numpys(compiled: Backend, dtype) -> None:
     # Means of neighbouring numbers: exact ties, subnormals, and the step to infinity.
     rng = np.random.default_rng(0)

@@ -27,6 +27,9 @@ results = {
     for case in CASES
     for i, result in enumerate(run(backend, case, made(case)))
 }
+halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(1, 64, 1, 1024)
+row = np.array([[0, 0, 0, 1023, 0]], np.float32)
+results["every half"] = backend("roi_pool", halves, row, (1, 1024)).view(np.uint16)
 np.savez(sys.argv[2], **results)
 """
 
@@ -57,7 +60,7 @@ def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> 
     assert got.keys() == expected.keys()
     decides = {case.name: case.decides for case in CASES}
     for name, values in got.items():
-        if decides[name.rpartition("/")[0]]:
+        if decides.get(name.rpartition("/")[0], True):
             np.testing.assert_array_equal(values, expected[name], err_msg=name)
         else:
             scale = np.abs(expected[name]).max()

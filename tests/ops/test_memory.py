@@ -69,6 +69,20 @@ def test_a_backward_pass_needs_its_result_and_little_more(layout: str) -> None:
         assert growth < 128 + 60, (call, growth)
 
 
+def test_an_enormous_bin_costs_what_its_samples_read() -> None:
+    program = textwrap.dedent(PROGRAM).partition("roiops.set_num_threads")[0]
+    program += (
+        "map = np.ones((1, 1, 3000, 3000), np.float32)\n"
+        "roi = np.array([[0, 0, 0, 3000, 3000]], np.float32)\n"
+        "print(growth(lambda: roiops.roi_align(map, roi, 7, 1.0, 1)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    # 14 rows of the map in 16 channels have 2.6 MiB; all of it would have 550.
+    assert float(done.stdout) < 20
+
+
 def test_a_copy_would_be_seen() -> None:
     program = textwrap.dedent(PROGRAM).partition("roiops.set_num_threads")[0]
     program += "map = np.ones(2**25, np.float32)\nprint(growth(lambda: map.copy()))"

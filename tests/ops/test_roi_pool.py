@@ -161,6 +161,12 @@ def test_equals_torchvision(case) -> None:
     torch.testing.assert_close(map_.grad, expected_map.grad)
 
 
+def test_no_channels_cost_nothing(compiled: Backend) -> None:
+    size = (2**31 - 1, 1)
+    got = compiled("roi_pool", np.zeros((1, 0, 5, 5), np.float32), np.zeros((2, 5)), size)
+    assert got.shape == (2, 0, *size)
+
+
 def test_no_channels(backend: Backend) -> None:
     features, rois = np.zeros((1, 0, 4, 4), np.float32), np.zeros((1, 5), np.float32)
     assert backend("roi_pool", features, rois, 2).shape == (1, 0, 2, 2)
