@@ -45,13 +45,13 @@ wheel: ## one manylinux wheel, in dist/
 lint: build ## what CI checks besides the tests
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
-	$(TEST)/bin/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h')
+	$(TEST)/bin/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
 	$(TEST)/bin/mypy
 
 format: $(TEST)/installed ## rewrite Python and C++ in the one style
 	$(TEST)/bin/ruff check --fix .
 	$(TEST)/bin/ruff format .
-	$(TEST)/bin/clang-format -i $$(git ls-files '*.cpp' '*.h')
+	$(TEST)/bin/clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
 
 build: $(TEST)/installed ## compile what changed in the core
 	@tools/build_core.sh $(TEST)

@@ -1,0 +1,106 @@
+// The one file between kernels and CUDA: it includes CUDA's headers for nvcc, or the emulator for a
+// host compiler (ROIOPS_EMULATED). A kernel launches, declares shared memory and moves vectors by
+// what stands here, and is the same source for both.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <tuple>
+
+#if defined(ROIOPS_EMULATED)
+#include "emulator/device.h"
+using cudaStream_t = void*;
+#else
+#include <cuda_runtime.h>
+#endif
+
+#define ROIOPS_HD __host__ __device__
+
+namespace roiops::cuda {
+
+struct LaunchConfig {
+  dim3 grid, block;
+  size_t dynamic_shared = 0;
+  cudaStream_t stream = nullptr;
+};
+
+// Null: good; else what is wrong, in words.
+template <class... Parameters, class... Arguments>
+const char* launch(const char* name, void (*kernel)(Parameters...), const LaunchConfig& config,
+                   Arguments... arguments) {
+#if defined(ROIOPS_EMULATED)
+  const std::tuple<Parameters...> values(arguments...);
+  const auto body = [&]() {
+    const auto function = kernel;
+    auto copy = values;
+    emulator::entered();  // from here on, what is read is the device's
+    std::apply(function, copy);
+  };
+  return emulator::run({name, config.grid, config.block, config.dynamic_shared}, body)
+             ? nullptr
+             : "the emulated kernel failed";
+#else
+  (void)name;
+  if (config.dynamic_shared > (48 << 10)) {  // more than that only on demand
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(config.dynamic_shared));
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+  }
+  cudaLaunchConfig_t cuda_config{};
+  cuda_config.gridDim = config.grid;
+  cuda_config.blockDim = config.block;
+  cuda_config.dynamicSmemBytes = config.dynamic_shared;
+  cuda_config.stream = config.stream;
+  const cudaError_t error =
+      cudaLaunchKernelEx(&cuda_config, kernel, static_cast<Parameters>(arguments)...);
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+#endif
+}
+
+// Numbers that are loaded and stored at once.
+template <class T, int n>
+struct alignas(sizeof(T) * n) Vector {
+  T lane[n];
+};
+}  // namespace roiops::cuda
+
+// load_vector, store_vector: one access to a whole Vector, or another type as large as it is
+// aligned. Shared memory of a block: `type name[count]`, and what the launch asked for besides.
+#if defined(ROIOPS_EMULATED)
+#define ROIOPS_SHARED(type, name, count)      \
+  static const char roiops_key_of_##name = 0; \
+  type* const name = static_cast<type*>(      \
+      ::roiops::emulator::static_shared_memory(&roiops_key_of_##name, sizeof(type) * (count)))
+#define ROIOPS_DYNAMIC_SHARED(type, name) \
+  type* const name = static_cast<type*>(::roiops::emulator::dynamic_shared_memory())
+
+namespace roiops::cuda {
+template <class V>
+__attribute__((noinline, no_sanitize("thread"))) V load_vector(const V* from) {
+  emulator::observe_vector(from, sizeof(V), emulator::Access::load, __builtin_return_address(0));
+  return *from;
+}
+template <class V>
+__attribute__((noinline, no_sanitize("thread"))) void store_vector(V* to, const V& value) {
+  emulator::observe_vector(to, sizeof(V), emulator::Access::store, __builtin_return_address(0));
+  *to = value;
+}
+}  // namespace roiops::cuda
+#else
+#define ROIOPS_SHARED(type, name, count) __shared__ type name[count]
+#define ROIOPS_DYNAMIC_SHARED(type, name)                                \
+  extern __shared__ __align__(16) unsigned char roiops_dynamic_shared[]; \
+  type* const name = reinterpret_cast<type*>(roiops_dynamic_shared)
+
+namespace roiops::cuda {
+template <class V>
+__device__ __forceinline__ V load_vector(const V* from) {
+  return *from;
+}
+template <class V>
+__device__ __forceinline__ void store_vector(V* to, const V& value) {
+  *to = value;
+}
+}  // namespace roiops::cuda
+#endif
