@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -136,7 +137,19 @@ def compare(before: Path, after: Path) -> None:
               help="The page, if not docs/performance.md.")  # fmt: skip
 def write_page(result: Path, into: Path) -> None:
     """Write a result of `run`, `settings` or `growth` --json into docs/performance.md."""
-    page.write(into, json.loads(result.read_text()))
+    complete: dict[str, Sequence[Case | growth.Series]] = {
+        "rows": [*CASES, *SMALLEST],
+        "settings": CASES,
+        "growth": growth.SERIES,
+    }
+    try:
+        page.write(
+            into,
+            json.loads(result.read_text()),
+            {kind: [one.name for one in every] for kind, every in complete.items()},
+        )
+    except (page.NotForThePage, json.JSONDecodeError) as error:
+        raise click.ClickException(f"{result}: {error}") from error
 
 
 if __name__ == "__main__":

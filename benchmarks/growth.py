@@ -50,6 +50,13 @@ def suppression(rng: Rng, count: int) -> tuple[Any, ...]:
     return clustered_boxes(rng, count, (800, 1333)), distinct_scores(rng, count), 0.7
 
 
+def nested(rng: Rng, count: int) -> tuple[Any, ...]:
+    """Each box around the next, the largest with the best score: next to none is kept."""
+    r = np.arange(count, dtype=np.float32) / 2
+    boxes = np.stack([r, r, 2 * count - r, 2 * count - r], 1)
+    return boxes, np.linspace(1, 0, count, dtype=np.float32), 0.7
+
+
 def pooling(rng: Rng, count: int) -> tuple[Any, ...]:
     rois = clustered_rois(rng, count, (800, 1333), 1)
     return rng.standard_normal((1, 256, 50, 84), np.float32), rois, 7, 1 / 16, 2
@@ -68,6 +75,7 @@ def pooling_backward(rng: Rng, count: int) -> tuple[Any, ...]:
 
 SERIES = [
     Series("nms", "nms", "boxes", (1_000, 10_000, 100_000, 1_000_000), suppression),
+    Series("nms, a nest of boxes", "nms", "boxes", (1_000, 10_000, 100_000), nested),
     Series("roi_align", "roi_align", "RoIs", (100, 1_000, 10_000), pooling),
     Series(
         "roi_align backward", "roi_align_backward", "RoIs", (100, 1_000, 10_000), pooling_backward

@@ -8,17 +8,30 @@ from typing import Any
 
 from benchmarks.aims import AIMS
 from benchmarks.report import Result, clock, span
+from benchmarks.settings import AT_ONCE
 
 
-def write(page: Path, result: Result) -> None:
-    """Replace what stands between the two marks of the table that this result is for."""
-    kind = next(kind for kind in TABLES if kind in result)
+class NotForThePage(Exception):
+    """A result that would leave a table without some of its rows."""
+
+
+def write(page: Path, result: Result, complete: dict[str, list[str]]) -> None:
+    """Replace what stands between the two marks of the table that this result is for.
+
+    ``complete``: by kind of result, what it must have rows of.
+    """
+    kind = next((kind for kind in TABLES if kind in result), None)
+    if kind is None:
+        raise NotForThePage(f"a result must have one of {', '.join(TABLES)}")
     begin, end = f"<!-- begin: {kind}, by python -m benchmarks page -->\n", "<!-- end -->\n"
     head, _, rest = page.read_text().partition(begin)
     _, mark, tail = rest.partition(end)
     if not mark:
-        raise ValueError(f"{page} must have the lines {begin.strip()!r} and {end.strip()!r}")
+        raise NotForThePage(f"{page} must have the lines {begin.strip()!r} and {end.strip()!r}")
     lines = [*TABLES[kind](result["machine"], result[kind]), ""]
+    missing = [name for name in complete[kind] if not any(f"| {name} |" in x for x in lines)]
+    if missing:
+        raise NotForThePage(f"the table would lose {', '.join(missing)}")
     page.write_text(head + begin + "\n".join(lines) + end + tail)
 
 
@@ -57,16 +70,16 @@ def case(row: dict[str, Any]) -> str:
 
 
 def settings(machine: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(row["setting"] for row in rows))
-    found = {(row["case"], row["setting"]): row["ratio"]["median"] for row in rows}
-    cell = lambda case, name: f"{found[case, name]:.2f}" if (case, name) in found else ""  # noqa: E731
+    found = {(row["case"], row["setting"]): f"{row['ratio']['median']:.2f}" for row in rows}
+    names = [name for name in dict.fromkeys(name for _, name in found) if name != AT_ONCE]
+    at_once = ", ".join(ratio for (_, name), ratio in found.items() if name == AT_ONCE)
     return [
-        f"{origin(machine)}.\n",
+        f"{origin(machine)}. Two calls that share nothing, a thread each: {at_once}.\n",
         f"| case | {' | '.join(names)} |",
         "|---|" + "---:|" * len(names),
         *(
-            f"| {case} | {' | '.join(cell(case, name) for name in names)} |"
-            for case in dict.fromkeys(row["case"] for row in rows)
+            f"| {case} | {' | '.join(found.get((case, name), '') for name in names)} |"
+            for case in dict.fromkeys(case for case, _ in found)
         ),
     ]
 

@@ -133,6 +133,15 @@ def roi_pool(input, boxes, size, scale=1.0):
     return lambda: tv.roi_pool(input, boxes, size, scale)
 
 
+def position_sensitive(function: Callable[..., Tensor]) -> Callable[..., Call]:
+    def prepared(input, boxes, *options):
+        if input.dtype != boxes.dtype:
+            raise NotOffered("torchvision wants boxes of the features' type")
+        return lambda: function(input, boxes, *options)
+
+    return prepared
+
+
 def numpy_soft_nms(boxes, scores, method="linear"):
     """With the options' defaults, and of what is left only what is needed again."""
     boxes, scores = boxes.numpy(), scores.numpy()
@@ -257,8 +266,8 @@ PEERS: dict[str, Peer] = {
     "roi_align": Peer("torchvision", roi_align, close),
     "multiscale_roi_align": Peer("torchvision", multiscale, close),
     "roi_pool": Peer("torchvision", roi_pool, close),
-    "ps_roi_align": Peer("torchvision", lambda *a: lambda: tv.ps_roi_align(*a), close),
-    "ps_roi_pool": Peer("torchvision", lambda *a: lambda: tv.ps_roi_pool(*a), close),
+    "ps_roi_align": Peer("torchvision", position_sensitive(tv.ps_roi_align), close),
+    "ps_roi_pool": Peer("torchvision", position_sensitive(tv.ps_roi_pool), close),
     "nms": Peer("torchvision", lambda *a: lambda: tv.nms(*a), equal),
     "batched_nms": Peer("torchvision", lambda *a: lambda: tv.batched_nms(*a), equal),
     "soft_nms": Peer("NumPy", numpy_soft_nms, close),

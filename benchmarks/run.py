@@ -51,12 +51,8 @@ def tensors(value: Any, setting: Setting) -> Any:
 
 
 def has_maps(case: Case) -> bool:
-    """Whether settings of features matter to a case."""
-    return any(x.dim() == 4 for x in arrays(tensors(small(case), Setting())))
-
-
-def small(case: Case) -> tuple[Any, ...]:
-    return case.arguments(np.random.default_rng(0), False)
+    """Whether a case pools feature maps, to which settings matter."""
+    return case.operator.startswith(("roi_", "multiscale_roi_", "ps_roi_"))
 
 
 def arrays(value: Any) -> list[torch.Tensor]:

@@ -65,8 +65,8 @@ struct alignas(sizeof(T) * n) Vector {
 };
 }  // namespace roiops::cuda
 
-// load_vector, store_vector: one access to a whole Vector, or another type as large as it is
-// aligned. Shared memory of a block: `type name[count]`, and what the launch asked for besides.
+// ROIOPS_SHARED is `type name[count]` in a block's shared memory, ROIOPS_DYNAMIC_SHARED what the
+// launch asked for besides. load_vector and store_vector are one access to a whole Vector.
 #if defined(ROIOPS_EMULATED)
 #define ROIOPS_SHARED(type, name, count)      \
   static const char roiops_key_of_##name = 0; \

@@ -188,7 +188,7 @@ void observe(const void* address, size_t bytes, Access access, const void* instr
   if (stack_of(block->running->number).holds(p, bytes)) return;
   const char* own = reinterpret_cast<const char*>(&place);  // threadIdx and the like
   if (Span{own, own + sizeof place}.holds(p, bytes)) return;
-  if (settings.preempt && randomness() % settings.preempt == 0) preempt();
+  if (settings.preempt && randomness() % settings.preempt == 0) give_way();
   const Span arena = shared_arena();
   if (arena.holds(p, bytes)) return observe_shared(p, bytes, access);
   const Span buffer = device_buffer_at(p);
@@ -241,7 +241,7 @@ void host_has_written(const void* address, size_t bytes) {
     known[offset + i].initialised = true;
 }
 
-void forget(const void* buffer, size_t) { buffers.erase(static_cast<const char*>(buffer)); }
+void forget(const void* buffer) { buffers.erase(static_cast<const char*>(buffer)); }
 
 TrafficSum take_traffic() {
   const TrafficSum sum = traffic;
@@ -251,8 +251,7 @@ TrafficSum take_traffic() {
 
 }  // namespace roiops::emulator
 
-// --- the compiler's calls
-// -------------------------------------------------------------------------
+// --- the compiler's calls -----------------------------------------------------------------------
 
 using roiops::emulator::Access;
 using roiops::emulator::observe_vector;

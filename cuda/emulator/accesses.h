@@ -9,7 +9,7 @@
 namespace roiops::emulator {
 
 void host_has_written(const void* address, size_t bytes);
-void forget(const void* buffer, size_t bytes);
+void forget(const void* buffer);
 
 // Of loads or stores of device memory: warp requests, 32-byte sectors that these touch, bytes that
 // threads asked for, and sectors if each block fetched each but once.

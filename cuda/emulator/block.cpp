@@ -31,13 +31,6 @@ const char* name_of(WarpCall call) {
 }
 bool same(Site a, Site b) { return a.line == b.line && a.file == b.file; }
 
-void give_way() {
-  Thread& thread = *block->running;
-  thread.fiber.switch_to(block->scheduler);
-  block->running = &thread;
-  place.thread = thread.index;
-}
-
 Thread* lane_of(const Thread& thread, int lane) {
   const size_t number = thread.warp() * kWarp + lane;
   return number < block->threads.size() ? &block->threads[number] : nullptr;
@@ -77,7 +70,7 @@ void pass_barrier() {
 }
 
 // What a thread does: the kernel.
-void enter(void*) {
+void enter() {
   (*block->kernel)();
   Thread& thread = *block->running;
   thread.state = State::done;
@@ -135,14 +128,19 @@ void explain_waiting() {
 
 }  // namespace
 
+void give_way() {
+  Thread& thread = *block->running;
+  thread.fiber.switch_to(block->scheduler);
+  block->running = &thread;
+  place.thread = thread.index;
+}
+
 void abandon() {
   Thread& thread = *block->running;
   block->running = nullptr;
   thread.fiber.switch_to(block->scheduler);
   __builtin_unreachable();
 }
-
-void preempt() { give_way(); }
 
 int wait_for_block(BlockVote vote, bool predicate, Site site) {
   Thread& thread = *block->running;
@@ -214,7 +212,7 @@ bool run_threads() {
   prepare_stacks(block->threads.size());
   for (Thread& t : block->threads) {
     const Span stack = stack_of(t.number);
-    t.fiber.prepare(const_cast<char*>(stack.begin), stack.end - stack.begin, enter, nullptr);
+    t.fiber.prepare(const_cast<char*>(stack.begin), stack.end - stack.begin, enter);
   }
   std::vector<int> order(block->threads.size());
   std::iota(order.begin(), order.end(), 0);

@@ -47,7 +47,6 @@ enum class Access { load, store, atomic };
 void observe(const void* address, size_t bytes, Access access, const void* instruction);
 // Of a whole vector, which must be aligned to its size.
 void observe_vector(const void* address, size_t bytes, Access access, const void* instruction);
-void preempt();
 
 struct Launch {
   const char* kernel;

@@ -1,7 +1,6 @@
 #include "emulator/fiber.h"
 
 #include <cstdint>
-#include <cstring>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -32,19 +31,16 @@ static void forget_frames(char* stack, size_t size) {
 
 namespace {
 
-// makecontext passes ints: a pointer is two of them.
-void start(unsigned entry_high, unsigned entry_low, unsigned argument_high, unsigned argument_low) {
+// makecontext passes ints: the pointer is two of them.
+void start(unsigned high, unsigned low) {
   first_frame();
-  const auto joined = [](unsigned high, unsigned low) {
-    return static_cast<uintptr_t>(static_cast<uint64_t>(high) << 32 | low);
-  };
-  reinterpret_cast<void (*)(void*)>(joined(entry_high, entry_low))(
-      reinterpret_cast<void*>(joined(argument_high, argument_low)));
+  const auto entry = static_cast<uintptr_t>(static_cast<uint64_t>(high) << 32 | low);
+  reinterpret_cast<void (*)()>(entry)();
 }
 
 }  // namespace
 
-void Fiber::prepare(char* stack, size_t size, void (*entry)(void*), void* argument) {
+void Fiber::prepare(char* stack, size_t size, void (*entry)()) {
   stack_ = stack;
   size_ = size;
   forget_frames(stack, size);
@@ -53,12 +49,9 @@ void Fiber::prepare(char* stack, size_t size, void (*entry)(void*), void* argume
   context_.uc_stack.ss_size = size;
   context_.uc_link = nullptr;
   const auto e = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(entry));
-  const auto a = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(argument));
-  makecontext(&context_, reinterpret_cast<void (*)()>(start), 4, static_cast<unsigned>(e >> 32),
-              static_cast<unsigned>(e), static_cast<unsigned>(a >> 32), static_cast<unsigned>(a));
+  makecontext(&context_, reinterpret_cast<void (*)()>(start), 2, static_cast<unsigned>(e >> 32),
+              static_cast<unsigned>(e));
 }
-
-static void exchange(Fiber&, ucontext_t* from, ucontext_t* to) { swapcontext(from, to); }
 
 #else
 
@@ -90,12 +83,11 @@ roiops_emulator_exchange:
 .hidden roiops_emulator_start
 roiops_emulator_start:
   call roiops_emulator_first_frame
-  movq %r12, %rdi
   call *%rbx
   ud2
 )");
 
-void Fiber::prepare(char* stack, size_t size, void (*entry)(void*), void* argument) {
+void Fiber::prepare(char* stack, size_t size, void (*entry)()) {
   stack_ = stack;
   size_ = size;
   forget_frames(stack, size);
@@ -105,8 +97,7 @@ void Fiber::prepare(char* stack, size_t size, void (*entry)(void*), void* argume
   *--top = reinterpret_cast<void*>(&roiops_emulator_start);
   *--top = nullptr;                              // rbp
   *--top = reinterpret_cast<void*>(entry);       // rbx
-  *--top = argument;                             // r12
-  for (int i = 0; i < 3; ++i) *--top = nullptr;  // r13 to r15
+  for (int i = 0; i < 4; ++i) *--top = nullptr;  // r12 to r15
   top_ = top;
 }
 
@@ -133,7 +124,7 @@ void Fiber::switch_to(Fiber& to) {
   __sanitizer_start_switch_fiber(&fake_stack_, to.stack_, to.size_);
 #endif
 #if defined(ROIOPS_EMULATOR_CONTEXT)
-  exchange(*this, &context_, &to.context_);
+  swapcontext(&context_, &to.context_);
 #else
   roiops_emulator_exchange(&top_, to.top_);
 #endif

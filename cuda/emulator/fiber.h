@@ -12,13 +12,10 @@ namespace roiops::emulator {
 
 class Fiber {
  public:
-  // The next switch here calls entry(argument), which must not return.
-  void prepare(char* stack, size_t size, void (*entry)(void*), void* argument);
+  // The next switch here calls entry(), which must not return.
+  void prepare(char* stack, size_t size, void (*entry)());
   // Leaves `this`, which is running, and goes on where `to` was left.
   void switch_to(Fiber& to);
-
-  const char* stack() const { return stack_; }
-  size_t stack_size() const { return size_; }
 
  private:
   friend void first_frame();

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <random>
 #include <vector>
 
@@ -31,7 +30,7 @@ struct Thread {
   uint64_t received[kWarp];
   BlockVote vote{};
   bool predicate = false;
-  uint32_t clock[kWarp] = {};  // what it knows of the lanes of its warp (see races.cpp)
+  uint32_t clock[kWarp] = {};  // what it knows of the lanes of its warp (see accesses.cpp)
 
   int warp() const { return number / kWarp; }
   int lane() const { return number % kWarp; }
@@ -58,7 +57,8 @@ struct Settings {
 extern Settings settings;
 extern std::mt19937_64 randomness;  // begins with the seed in each launch
 
-// Gives the kernel up, from one of its threads.
+// From one of the kernel's threads: lets the others run; gives the kernel up.
+void give_way();
 [[noreturn]] void abandon();
 
 // A block's shared memory: what lies where, filled with NaN.

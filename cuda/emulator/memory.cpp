@@ -66,7 +66,7 @@ void release(void* buffer) {
     report("freed an address that is no buffer, or twice");
     return;
   }
-  forget(found->first, found->second.bytes);
+  forget(found->first);
   mprotect(found->second.pages, found->second.mapped, PROT_NONE);
   freed.emplace_back(found->second.pages, found->second.mapped);
   buffers.erase(found);

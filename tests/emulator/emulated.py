@@ -3,7 +3,7 @@
 import ctypes
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,13 @@ BUILDS = {
     "plain": (["-O2"], ["-O2"]),
     "ucontext": (["-O1"], ["-O1", "-DROIOPS_EMULATOR_UCONTEXT"]),
     "asan": (
-        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
+        [
+            "-O1",
+            "-g",
+            "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=all",
+            "-fno-omit-frame-pointer",
+        ],
         ["-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer"],
     ),
     "hooks": (
@@ -78,21 +84,25 @@ class Emulator:
         return dict(zip(names, numbers, strict=True))
 
 
-def compiled(build: str, sources: Sequence[Path], folder: Path) -> Path:
+def loaded(build: str, folder: Path) -> Emulator:
+    """kernels.cu and the emulator, compiled into ``folder``."""
     kernel_options, machine_options = BUILDS[build]
+    machine = sorted((ROOT / "cuda" / "emulator").glob("*.cpp"))
     objects = []
-    for source in [*sources, *sorted((ROOT / "cuda" / "emulator").glob("*.cpp"))]:
+    for source in (Path(__file__).parent / "kernels.cu", *machine):
         objects.append(folder / f"{source.name}.o")
         options = kernel_options if source.suffix == ".cu" else machine_options
         command = ["g++", *COMMON, *options, "-x", "c++", "-c", str(source), "-o", str(objects[-1])]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     library = folder / "kernels.so"
-    sanitize = [x for x in kernel_options if build == "asan" and x.startswith("-fsanitize")]
+    sanitize = [option for option in kernel_options if "address" in option]
     subprocess.run(
         ["g++", "-shared", *sanitize, *map(str, objects), "-o", str(library)], check=True
     )
-    return library
+    emulator = Emulator(build, ctypes.CDLL(str(library)))
+    emulator.library.emulator_allocate.restype = ctypes.c_void_p
+    return emulator
 
 
 # AddressSanitizer must be there when the process begins: such a process has this build alone.

@@ -97,11 +97,13 @@ __global__ void shared_bounds(float* out, int bug) {
   out[threadIdx.x] = numbers[threadIdx.x];
 }
 
-// 18: beyond an array of the thread's own.
+// 18: beyond an array of the thread's own. 20: a sum that no int holds.
 __global__ void local_bounds(const float* in, float* out, int n, int bug) {
+  if (bug == 20) out[0] = static_cast<float>(0x7fffffff + n);
   float numbers[8];
   for (int k = 0; k < 8; ++k) numbers[k] = in[threadIdx.x];
-  out[threadIdx.x] = numbers[bug == 18 ? 8 + n % 2 : n % 8];
+  const float* volatile first = numbers;  // its size is not known where it is read
+  out[threadIdx.x] = first[bug == 18 ? 8 + n % 2 : n % 8];
 }
 
 // 19: the result's memory was never written before it is read.

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from emulated import ASAN, ROOT, Emulator
+from emulated import ROOT, Emulator
 
 HERE = Path(__file__).parent
 
-SEEDS = (0, 1, 2)
+seeds = pytest.mark.parametrize("seed", [0, 1, 2])
 
 
 def numbers(n: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def numbers(n: int) -> np.ndarray:
 class Call:
     """A kernel of kernels.cu on `n` numbers; the result, the error and the findings."""
 
-    def __init__(self, emulator: Emulator, kernel: str, n: int, *rest, bug: int, written=True):
+    def __init__(self, emulator: Emulator, kernel: str, n: int, bug: int) -> None:
         source = numbers(n)
         self.input = source
         to = emulator.device(source)
@@ -61,7 +61,7 @@ EXPECTED = {
 SIZES = {"hand_on": 32, "shared_bounds": 32, "bounds": 100}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds
 @pytest.mark.parametrize("kernel", EXPECTED)
 def test_a_correct_kernel_is_right_and_nothing_is_found(
     emulator: Emulator, kernel: str, seed: int
@@ -95,11 +95,7 @@ WITH_HOOKS = [
 ]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("kernel", "bug", "finding"), EVERYWHERE)
-def test_a_mistake_is_found_in_every_build(
-    emulator: Emulator, kernel: str, bug: int, finding: str, seed: int
-) -> None:
+def assert_found(emulator: Emulator, kernel: str, bug: int, finding: str, seed: int) -> None:
     emulator.settings(seed=seed)
     call = Call(emulator, kernel, SIZES.get(kernel, 64), bug=bug)
     assert any(finding in line for line in call.findings), call.findings
@@ -108,39 +104,66 @@ def test_a_mistake_is_found_in_every_build(
 with_hooks = pytest.mark.parametrize("any_emulator", ["hooks"], indirect=True)
 
 
+@seeds
+@pytest.mark.parametrize(("kernel", "bug", "finding"), EVERYWHERE)
+def test_a_mistake_is_found_in_every_build(
+    emulator: Emulator, kernel: str, bug: int, finding: str, seed: int
+) -> None:
+    assert_found(emulator, kernel, bug, finding, seed)
+
+
 @with_hooks
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds
 @pytest.mark.parametrize(("kernel", "bug", "finding"), WITH_HOOKS)
 def test_a_mistake_is_found_with_hooks(
     emulator: Emulator, kernel: str, bug: int, finding: str, seed: int
 ) -> None:
-    emulator.settings(seed=seed)
-    call = Call(emulator, kernel, SIZES.get(kernel, 64), bug=bug)
-    assert any(finding in line for line in call.findings), call.findings
+    assert_found(emulator, kernel, bug, finding, seed)
 
 
-def test_address_sanitizer_sees_the_stacks_of_threads() -> None:
-    library = subprocess.run(
-        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    environment = os.environ | {"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"}
+def with_address_sanitizer(*command: str) -> subprocess.CompletedProcess:
+    """A Python process that has it from the beginning."""
+    find = ["g++", "-print-file-name=libasan.so"]
+    library = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | {"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
 
-    def tests(*options: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, *options],
-            env=environment, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
 
-    done = tests("-k", "not sanitizer and not local_array and not hooks and not source")
+def test_correct_kernels_pass_the_sanitizers() -> None:
+    done = with_address_sanitizer(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__,
+        "-k", "not sanitizer and not hooks and not source and not misaligned",
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    done = tests("-k", "local_array", "-s")
+
+
+PLANTED = """
+import sys
+from pathlib import Path
+from emulated import loaded
+from test_emulator import Call
+
+emulator = loaded("asan", Path(sys.argv[1]))
+Call(emulator, "local_bounds", 64, bug=0)
+print("correct", flush=True)
+Call(emulator, "local_bounds", 64, bug=int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("bug", "finding"), [(18, "stack-buffer-overflow"), (20, "signed integer overflow")]
+)
+def test_a_mistake_is_found_by_the_sanitizers(bug: int, finding: str, tmp_path: Path) -> None:
+    program = f"import sys; sys.path.insert(0, {str(HERE)!r})\n{PLANTED}"
+    done = with_address_sanitizer("-c", program, str(tmp_path), str(bug))
+    assert done.stdout == "correct\n", done.stderr[-3000:]
     assert done.returncode != 0
-    assert "stack-buffer-overflow" in done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
-
-
-@pytest.mark.skipif(not ASAN, reason="ends the process that has AddressSanitizer")
-def test_a_local_array_ends(emulator: Emulator) -> None:
-    Call(emulator, "local_bounds", 64, bug=18)
+    assert finding in done.stderr, done.stderr[-3000:]
 
 
 def test_a_page_behind_every_buffer_stops_without_hooks(emulator: Emulator) -> None:
@@ -240,7 +263,7 @@ def test_shared_memory_is_that_of_the_architecture(emulator: Emulator) -> None:
     emulator.release(out)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds
 def test_every_thread_of_every_block_runs_once(emulator: Emulator, seed: int) -> None:
     sizes = (2, 3, 2, 5, 3, 4)
     threads = int(np.prod(sizes))
@@ -256,7 +279,7 @@ def test_every_thread_of_every_block_runs_once(emulator: Emulator, seed: int) ->
     emulator.release(address)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds
 def test_votes_and_shuffles(emulator: Emulator, seed: int) -> None:
     x = np.random.default_rng(seed).integers(-3, 8, 64).astype(np.int32)
     source, out = emulator.device(x), emulator.device(np.zeros((64, 8), np.int32))
