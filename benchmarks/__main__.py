@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -20,23 +21,53 @@ from roiops.testing import CASES, Case
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 
+class Seconds(click.FloatRange):
+    """Without NaN, which is in every range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return seconds
+
+
+def writable(_: click.Context, __: click.Parameter, output: Path | None) -> Path | None:
+    """Said before anything is measured."""
+    if output and not output.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(output.parent)!r}")
+    return output
+
+
 NAMES = click.argument("names", nargs=-1)
 SECONDS = click.option(
-    "--seconds", default=1.0, show_default=True, type=click.FloatRange(0, 3600),
+    "--seconds", default=1.0, show_default=True, type=Seconds(0, 3600),
     help="For each row, at least; a comparison takes seven pairs or more.")  # fmt: skip
 OUTPUT = click.option(
     "--json", "output", type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Also write the result there.")  # fmt: skip
+    callback=writable, help="Also write the result there, row by row.")  # fmt: skip
 
 Named = TypeVar("Named", Case, growth.Series)
 
 
 def chosen(every: list[Named], names: tuple[str, ...]) -> list[Named]:
-    found = [one for one in every if not names or any(name in one.name for name in names)]
-    if not found:
-        known = ", ".join(one.name for one in every)
-        raise click.BadParameter(f"no case has such a name; there are {known}")
-    return found
+    for name in names:
+        if not any(name in one.name for one in every):
+            known = ", ".join(one.name for one in every)
+            raise click.BadParameter(f"no case has {name!r} in its name; there are {known}")
+    return [one for one in every if not names or any(name in one.name for name in names)]
+
+
+def read(path: Path, *kinds: str) -> report.Result:
+    """A result that has one of these lists of rows."""
+    try:
+        result = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise click.ClickException(f"{path}: {error}") from error
+    if not isinstance(result, dict) or not any(kind in result for kind in kinds):
+        raise click.ClickException(f"{path}: a result must have {' or '.join(kinds)}")
+    return result
 
 
 def write(output: Path | None, result: report.Result) -> None:
@@ -80,6 +111,7 @@ def run(
         ):
             row = measure(case, setting, seconds)
             result["rows"].append(row.as_dict())
+            write(output, result)
             ratio = row.times.ratio
             console.print(
                 f"{case.name}: {row.times.ours.wall.median * 1e3:.3g} ms"
@@ -87,7 +119,6 @@ def run(
                 highlight=False,
             )
     console.print(report.table(result))
-    write(output, result)
 
 
 @main.command("settings")
@@ -99,10 +130,10 @@ def run_settings(names: tuple[str, ...], seconds: float, output: Path | None) ->
     result: report.Result = {"machine": machine.describe(), "settings": []}
     for row in settings.rows(chosen(CASES, names), seconds):
         result["settings"].append(row.as_dict())
+        write(output, result)
         console.print(
             f"{row.case}, {row.setting}: {row.ratio.median:.3g} times as fast", highlight=False
         )
-    write(output, result)
 
 
 @main.command("growth")
@@ -114,12 +145,12 @@ def run_growth(names: tuple[str, ...], seconds: float, output: Path | None) -> N
     result: report.Result = {"machine": machine.describe(), "growth": []}
     for point in growth.points(chosen(growth.SERIES, names), seconds):
         result["growth"].append(point.as_dict())
+        write(output, result)
         console.print(
             f"{point.series}, {point.size} {point.unit}: {point.seconds * 1e3:.3g} ms, "
             f"{point.memory / 1e6:.3g} MB",
             highlight=False,
         )
-    write(output, result)
 
 
 @main.command()
@@ -127,7 +158,7 @@ def run_growth(names: tuple[str, ...], seconds: float, output: Path | None) -> N
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def compare(before: Path, after: Path) -> None:
     """Two results of `run --json`, row by row."""
-    console.print(report.comparison(*(json.loads(path.read_text()) for path in (before, after))))
+    console.print(report.comparison(read(before, "rows"), read(after, "rows")))
 
 
 @main.command("page")
@@ -145,10 +176,10 @@ def write_page(result: Path, into: Path) -> None:
     try:
         page.write(
             into,
-            json.loads(result.read_text()),
+            read(result, *complete),
             {kind: [one.name for one in every] for kind, every in complete.items()},
         )
-    except (page.NotForThePage, json.JSONDecodeError) as error:
+    except page.NotForThePage as error:
         raise click.ClickException(f"{result}: {error}") from error
 
 

@@ -74,13 +74,23 @@ int64_t partition(Record<T>* records, int64_t count, const Belongs& belongs) {
 // As std::nth_element by key[axis]: the `nth` smallest records first.
 template <class T>
 void select(Record<T>* records, int64_t count, int64_t nth, int axis) {
-  while (count > kTreeFanOut) {
-    // The pivot has about the right rank among a few samples.
+  const auto less_along = [axis](const Record<T>& a, const Record<T>& b) {
+    return a.key[axis] < b.key[axis];
+  };
+  // Each round leaves a fraction of the records; if not, for an order made to prevent it, the
+  // library's selection has a bound.
+  for (int rounds = 0; count > kTreeFanOut; ++rounds) {
+    if (rounds == 40) {
+      std::nth_element(records, records + nth, records + count, less_along);
+      return;
+    }
+    // The pivot has about the right rank among a few samples, but is none of the outermost: of
+    // records in order the first sample may be the least of all.
     constexpr int kSamples = 16;
     T sample[kSamples];
     for (int i = 0; i < kSamples; ++i) sample[i] = records[count * i / kSamples].key[axis];
     std::sort(sample, sample + kSamples);
-    const T pivot = sample[nth * kSamples / count];
+    const T pivot = sample[std::clamp<int64_t>(nth * kSamples / count, 1, kSamples - 2)];
     int64_t less =
         partition(records, count, [&](const Record<T>& r) { return r.key[axis] < pivot; });
     if (nth < less) {
@@ -94,8 +104,7 @@ void select(Record<T>* records, int64_t count, int64_t nth, int axis) {
       records += less, count -= less, nth -= less;
     }
   }
-  std::sort(records, records + count,
-            [axis](const Record<T>& a, const Record<T>& b) { return a.key[axis] < b.key[axis]; });
+  std::sort(records, records + count, less_along);
 }
 
 // Every run of 16^k records that begins at a multiple of 16^k becomes a cell of the k-d tree.

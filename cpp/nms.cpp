@@ -21,8 +21,9 @@ namespace roiops {
 namespace {
 
 // The best boxes of a group that a list answers for. With a tree alone, groups of a hundred take
-// twice as long; from here on a tree is faster.
+// twice as long; from here on a tree is faster, unless the list is still as short as this.
 constexpr int64_t kListed = 512;
+constexpr int64_t kShort = 64;
 
 template <class T>
 const NmsKernels<T>& kernels();
@@ -80,6 +81,7 @@ class KeptList {
     for (int s = 0; s < 4; ++s) columns_[s][count_] = side[s];
     columns_[4][count_++] = area_of(side, one_);
   }
+  int64_t count() const { return count_; }
   bool suppresses(const Array& boxes, int64_t i) const {
     const T box[4] = {boxes.at<T>(i, 0), boxes.at<T>(i, 1), boxes.at<T>(i, 2), boxes.at<T>(i, 3)};
     const KeptBoxes<T> kept{columns_[0].data(), columns_[1].data(), columns_[2].data(),
@@ -116,18 +118,17 @@ void suppress_by_tree(const Group& group, T threshold, T one) {
 template <class T>
 void suppress_in_group(const Group& group, T threshold, T one) {
   KeptList<T> list(threshold, one);
-  const int64_t listed = std::min(group.count, kListed);
-  int64_t found = 0;
-  for (int64_t i = 0; i < listed && found < group.most; ++i) {
+  int64_t i = 0, found = 0;
+  for (; i < group.count && found < group.most && (i < kListed || list.count() < kShort); ++i) {
     const int64_t m = group.members[i];
     if (list.suppresses(group.boxes, m)) continue;
     group.kept[m] = true;
     ++found;
     if (group.has_score(m)) list.add(group.boxes, m);
   }
-  if (listed == group.count || found == group.most) return;
+  if (i == group.count || found == group.most) return;
   std::vector<int64_t> left;
-  for (int64_t i = listed; i < group.count; ++i)
+  for (; i < group.count; ++i)
     if (!list.suppresses(group.boxes, group.members[i])) left.push_back(group.members[i]);
   suppress_by_tree<T>({group.boxes, group.scores, left.data(), static_cast<int64_t>(left.size()),
                        group.most - found, group.kept},

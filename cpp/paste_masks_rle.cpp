@@ -1,6 +1,6 @@
 // A task is one mask. A pixel column of the box blends two columns of cells to one; between two
 // cells of that lie a few pixels, most often all inside or all outside, and then neither blended
-// nor visited. What is held: the mask with its border, one column of it, the text.
+// nor visited. What is held: the mask with its border, one column of it, the runs.
 #include "roiops/paste_masks_rle.h"
 
 #include <algorithm>
@@ -15,38 +15,40 @@
 namespace roiops {
 namespace {
 
-// Writes the runs of one picture. Pixels are numbered down the columns.
-class RunWriter {
+// The runs of one picture, whose pixels are numbered down the columns.
+class Runs {
  public:
   // The pixels from `position` on are inside or outside; positions ascend.
   void set(int64_t position, bool inside) {
-    if (inside == inside_) return;
-    inside_ = inside;
-    end_run(position);
+    if (inside == (ends_.size() % 2 == 1)) return;
+    if (!ends_.empty() && ends_.back() == position)  // what began here has no pixel
+      ends_.pop_back();
+    else
+      ends_.push_back(position);
   }
-  std::string finish(int64_t pixels) {
-    end_run(pixels);
-    return std::move(text_);
+  // As COCO writes them: lengths, from the fourth on less the one two before.
+  std::string text(int64_t pixels) {
+    ends_.push_back(pixels);
+    std::string text;
+    int64_t start = 0, one_before = 0, two_before = 0;
+    for (size_t run = 0; run < ends_.size(); ++run) {
+      const int64_t length = ends_[run] - start;
+      put(text, run < 3 ? length : length - two_before);
+      two_before = one_before;
+      one_before = length;
+      start = ends_[run];
+    }
+    return text;
   }
 
  private:
-  void end_run(int64_t position) {
-    const int64_t length = position - start_;
-    put(runs_ < 3 ? length : length - two_before_);
-    ++runs_;
-    two_before_ = one_before_;
-    one_before_ = length;
-    start_ = position;
-  }
-  void put(int64_t number) {
+  static void put(std::string& text, int64_t number) {
     for (; number < -16 || number >= 16; number >>= 5)
-      text_ += static_cast<char>('P' + (number & 31));
-    text_ += static_cast<char>('0' + (number & 31));
+      text += static_cast<char>('P' + (number & 31));
+    text += static_cast<char>('0' + (number & 31));
   }
 
-  std::string text_;
-  bool inside_ = false;
-  int64_t start_ = 0, runs_ = 0, one_before_ = 0, two_before_ = 0;
+  std::vector<int64_t> ends_;
 };
 
 template <class T>
@@ -58,7 +60,7 @@ class RunPaster {
 
   void operator()(int64_t n) {
     plan_.open(n);
-    RunWriter runs;
+    Runs runs;
     const bool nothing = plan_.inside(T(0), plan_.limit());
     runs.set(0, nothing);
     const Taps<T>&x = plan_.x(), &y = plan_.y();
@@ -76,7 +78,7 @@ class RunPaster {
       const int64_t right = x.first + x.size();
       if (right < width_) runs.set(right * height_, nothing);
     }
-    texts_[n] = runs.finish(height_ * width_);
+    texts_[n] = runs.text(height_ * width_);
   }
 
  private:
@@ -126,7 +128,7 @@ class RunPaster {
     for (int64_t y = 0; y < cells; ++y) column[y] = blend(low[y], high[y], weight);
   }
 
-  void write_column(RunWriter& runs, int64_t top) const {
+  void write_column(Runs& runs, int64_t top) const {
     const T* weights = plan_.y().weight.data();
     const T limit = plan_.limit();
     for (const Span& span : spans_) {

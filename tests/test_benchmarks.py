@@ -6,9 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("torchvision")
+
+from benchmarks.__main__ import main
+from benchmarks.measure import Comparison, Quartiles, Times
+from benchmarks.run import Row, Setting
+from roiops.testing import Case
+
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess:
@@ -74,8 +82,8 @@ def test_the_page_shows_the_results_beside_it(kind: str, tmp_path: Path) -> None
     written = (ROOT / "docs" / "performance.md").read_text()
     copy = tmp_path / "performance.md"
     copy.write_text(written)
-    done = benchmarks("page", f"benchmarks/results/{kind}.json", "--into", str(copy))
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(main, ["page", f"{RESULTS}/{kind}.json", "--into", str(copy)])
+    assert done.exit_code == 0, done.stderr
     assert copy.read_text() == written
 
 
@@ -90,22 +98,54 @@ def test_what_a_peer_does_not_offer_is_measured_without_it(tmp_path: Path) -> No
 
 def test_a_part_of_the_cases_does_not_become_the_page(tmp_path: Path) -> None:
     file, copy = tmp_path / "result.json", tmp_path / "performance.md"
-    whole = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())
+    whole = json.loads((RESULTS / "cpu.json").read_text())
     written = (ROOT / "docs" / "performance.md").read_text()
     copy.write_text(written)
     for result, reason in (
         (whole | {"rows": whole["rows"][1:]}, "the table would lose roi_align C4"),
-        ({}, "a result must have one of rows, settings, growth"),
+        ({}, "a result must have rows or settings or growth"),
+        ([], "a result must have rows or settings or growth"),
     ):
         file.write_text(json.dumps(result))
-        done = benchmarks("page", str(file), "--into", str(copy))
-        assert done.returncode == 1
+        done = CliRunner().invoke(main, ["page", str(file), "--into", str(copy)])
+        assert done.exit_code == 1
         assert reason in done.stderr
         assert copy.read_text() == written
 
 
-def test_a_wrong_name_is_said() -> None:
-    done = benchmarks("run", "no such case")
-    assert done.returncode == 2
-    assert "no case has such a name" in done.stderr
-    assert "roi_align C4" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["run", "nms 1k", "no such case"], "no case has 'no such case' in its name; there are roi_"),
+        (["growth", "--json", "no/such/folder.json"], "there is no folder 'no/such'"),
+        (["settings", "--seconds", "nan"], "'nan' is not a number"),
+        (["compare", f"{ROOT}/README.md", f"{RESULTS}/cpu.json"], "README.md: Expecting value"),
+        (
+            ["compare", f"{RESULTS}/cpu-growth.json", f"{RESULTS}/cpu.json"],
+            "cpu-growth.json: a result must have rows",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_at_once(arguments: list[str], reason: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code in (1, 2)
+    assert reason in done.stderr
+
+
+def test_rows_are_written_as_they_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "result.json"
+
+    quartiles = Quartiles(1.0, 1.0, 1.0)
+    times = Comparison(Times(quartiles, quartiles), None, None, 7)
+
+    def measure(case: Case, setting: Setting, seconds: float) -> Row:
+        if case.name != "nms 1k":
+            raise KeyboardInterrupt
+        return Row(case.name, case.operator, setting, None, times, 0)
+
+    monkeypatch.setattr("benchmarks.__main__.measure", measure)
+    done = CliRunner().invoke(main, ["run", "nms", "--json", str(file)])
+    assert done.exit_code == 1
+    assert [row["case"] for row in json.loads(file.read_text())["rows"]] == ["nms 1k"]

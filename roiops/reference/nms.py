@@ -73,8 +73,8 @@ def greedy(
     boxes = boxes.astype(dtype)
     threshold = dtype.type(iou_threshold)
     finite = np.isfinite(boxes).all(axis=1)
-    # argsort puts NaN last, and a stable sort leaves equal scores in index order
-    order = np.argsort(-scores, kind="stable")
+    # argsort puts NaN last (but for bfloat16), and a stable sort leaves equal scores in index order
+    order = np.argsort(-scores.astype(compute_dtype(scores)), kind="stable")
     alive = np.ones(len(boxes), bool)
     keep = []
     for rank, index in enumerate(order):

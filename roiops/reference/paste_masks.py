@@ -19,7 +19,7 @@ def paste_masks(
     """masks (N, M, M) of probabilities in boxes (N, 4), on N images (height, width).
 
     bool (N, H, W): "torchvision" > threshold, "detectron2" >= threshold. threshold=None gives the
-    probabilities in the masks' dtype. Pixels outside a box are 0; a box that is not finite or has
+    probabilities in the masks' dtype (float32 for 16-bit masks). Pixels outside a box are 0; a box that is not finite or has
     no pixel leaves its image empty.
 
     "torchvision": the mask gets `padding` cells of zeros on each side, the box grows by
@@ -47,7 +47,7 @@ def paste_masks(
             raise ValueError(f"unknown pasting convention {convention!r}")
         image[np.ix_(along_y[0], along_x[0])] = interpolate(mask, along_y[1:], along_x[1:])
     if threshold is None:
-        return pasted.astype(masks.dtype)
+        return pasted
     limit = value_dtype.type(threshold)
     return pasted > limit if convention == "torchvision" else pasted >= limit
 

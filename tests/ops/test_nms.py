@@ -1,5 +1,6 @@
 """nms and batched_nms: lists must be equal, everywhere, whatever the input."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from backends import Backend
@@ -174,6 +175,9 @@ def test_a_nan_score_ranks_last_and_suppresses_nothing(backend: Backend) -> None
     np.testing.assert_array_equal(keep, [1, 3, 4])  # -inf is a number
     keep = backend("nms", boxes, np.full(5, nan, np.float32), 0.5)
     np.testing.assert_array_equal(keep, range(5))
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        keep = backend("nms", boxes, np.array([nan, 1, nan, nan, 2], dtype), 0.5)
+        np.testing.assert_array_equal(keep, [4, 1])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -291,6 +295,25 @@ def test_odd_boxes_among_thousands(compiled: Backend) -> None:
     for threshold in (0.0, 0.3, 0.5):
         expected = reference.nms(boxes, scores, threshold)
         assert_equal(compiled("nms", boxes, scores, threshold), expected)
+
+
+@pytest.mark.parametrize("order", ["outside in", "inside out", "shuffled"])
+def test_boxes_in_the_order_of_their_size(compiled: Backend, order) -> None:
+    # An axis along which they are sorted already, whatever the tree sorts them by.
+    count = 3000
+    r = np.arange(count, dtype=np.float32) / 2
+    nest = np.stack([r, r, 2 * count - r, 2 * count - r], 1)
+    a = np.exp(np.linspace(-3, 3, count, dtype=np.float32))
+    fan = np.stack([-100 * a, -100 / a, 100 * a, 100 / a], 1)
+    score = {
+        "outside in": -r,
+        "inside out": r,
+        "shuffled": np.random.default_rng(0).permutation(r),
+    }[order]
+    for boxes in (nest, fan):
+        for threshold in (0.7, 0.99, 0.9999):
+            expected = reference.nms(boxes, score, threshold)
+            assert_equal(compiled("nms", boxes, score, threshold), expected)
 
 
 @pytest.mark.parametrize("groups", [1, 80])

@@ -96,7 +96,7 @@ def test_masks_that_are_not_finite_or_subnormal(compiled: Backend, dtype) -> Non
     masks[15:] = rng.choice([0, 1, 2, 3], (15, 5, 5)).astype(dtype) * tiny
     low = rng.uniform(-5, 20, (30, 2))
     boxes = np.concatenate([low, low + rng.uniform(1, 30, (30, 2))], 1)
-    for threshold in (0.5, 0.0):
+    for threshold in (0.5, 0.0, -1.0):  # below 0 the picture outside the box is set
         with np.errstate(invalid="ignore"):
             expected = reference.paste_masks_rle(masks, boxes, (40, 30), threshold=threshold)
         got = compiled("paste_masks_rle", masks, boxes, (40, 30), threshold=threshold)
