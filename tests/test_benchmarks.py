@@ -116,7 +116,7 @@ def test_a_part_of_the_cases_does_not_become_the_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["run", "nms 1k", "no such case"], "no case has 'no such case' in its name; there are roi_"),
+        (["run", "nms 1k", "no such case"], "no case has 'no such case' in its name"),
         (["growth", "--json", "no/such/folder.json"], "there is no folder 'no/such'"),
         (["settings", "--seconds", "nan"], "'nan' is not a number"),
         (["compare", f"{ROOT}/README.md", f"{RESULTS}/cpu.json"], "README.md: Expecting value"),

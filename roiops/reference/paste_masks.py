@@ -19,8 +19,8 @@ def paste_masks(
     """masks (N, M, M) of probabilities in boxes (N, 4), on N images (height, width).
 
     bool (N, H, W): "torchvision" > threshold, "detectron2" >= threshold. threshold=None gives the
-    probabilities in the masks' dtype (float32 for 16-bit masks). Pixels outside a box are 0; a box that is not finite or has
-    no pixel leaves its image empty.
+    probabilities in the masks' dtype (float32 for 16-bit masks). Pixels outside a box are 0; a box
+    that is not finite or has no pixel leaves its image empty.
 
     "torchvision": the mask gets `padding` cells of zeros on each side, the box grows by
     (M + 2 padding) / M about its centre and is truncated to whole pixels x1..x2 inclusive, and the
