@@ -91,7 +91,7 @@ void grid_anchors(const Array& out, const GridAnchorArgs& args) {
     };
     const std::vector<Box> columns = along(0, args.width, args.stride_x);
     const std::vector<Box> rows = along(1, args.height, args.stride_y);
-    parallel_ranges(args.height, 16, args.threads, [&](int64_t begin, int64_t end) {
+    parallel_ranges(args.height, 16, args.execution.threads, [&](int64_t begin, int64_t end) {
       for (int64_t y = begin; y < end; ++y) {
         T* to = &out.at<T>(y * args.width * per_cell, 0);
         const Box* column = columns.data();

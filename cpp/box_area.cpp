@@ -28,11 +28,11 @@ void check(const char* op, const char* name, const Array& area, const Array& box
 
 }  // namespace
 
-void box_area(const Array& area, const Array& boxes, bool sized, int threads) {
+void box_area(const Array& area, const Array& boxes, bool sized, const Execution& execution) {
   check("box_area", "area", area, boxes);
   const auto fill = [&](auto zero) {
     using T = decltype(zero);
-    parallel_ranges(boxes.shape[0], kGrain, threads, [&](int64_t begin, int64_t end) {
+    parallel_ranges(boxes.shape[0], kGrain, execution.threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         area.at<T>(i) = static_cast<T>(side<T>(boxes, i, 0, sized) * side<T>(boxes, i, 1, sized));
     });
@@ -43,7 +43,7 @@ void box_area(const Array& area, const Array& boxes, bool sized, int threads) {
 }
 
 void box_area_backward(const Array& grad_boxes, const Array& grad_area, const Array& boxes,
-                       bool sized, int threads) {
+                       bool sized, const Execution& execution) {
   const char* op = "box_area_backward";
   check(op, "grad_output", grad_area, boxes);
   check_floating(op, "boxes", boxes);
@@ -51,7 +51,7 @@ void box_area_backward(const Array& grad_boxes, const Array& grad_area, const Ar
   check_dtype(op, "grad_boxes", grad_boxes, boxes.dtype);
   dispatch_float(boxes.dtype, [&](auto zero) {
     using T = decltype(zero);
-    parallel_ranges(boxes.shape[0], kGrain, threads, [&](int64_t begin, int64_t end) {
+    parallel_ranges(boxes.shape[0], kGrain, execution.threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         for (int c = 0; c < 2; ++c) {
           const T by_side = grad_area.at<T>(i) * side<T>(boxes, i, 1 - c, sized);

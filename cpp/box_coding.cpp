@@ -67,18 +67,19 @@ void encode_boxes(const Array& deltas, const Array& reference_boxes, const Array
   dispatch_float(deltas.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T one = options.plus_one ? T(1) : T(0);
-    parallel_ranges(deltas.shape[0], kGrain, options.threads, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        for (int c = 0; c < 2; ++c) {
-          const auto to =
-              centred(reference_boxes.at<T>(i, c), reference_boxes.at<T>(i, c + 2), one);
-          const auto from = centred(proposals.at<T>(i, c), proposals.at<T>(i, c + 2), one);
-          const T shift_weight = static_cast<T>(options.weights[c]);
-          const T scale_weight = static_cast<T>(options.weights[c + 2]);
-          deltas.at<T>(i, c) = shift_weight * (to.centre - from.centre) / from.size;
-          deltas.at<T>(i, c + 2) = scale_weight * std::log(to.size / from.size);
-        }
-    });
+    parallel_ranges(
+        deltas.shape[0], kGrain, options.execution.threads, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i)
+            for (int c = 0; c < 2; ++c) {
+              const auto to =
+                  centred(reference_boxes.at<T>(i, c), reference_boxes.at<T>(i, c + 2), one);
+              const auto from = centred(proposals.at<T>(i, c), proposals.at<T>(i, c + 2), one);
+              const T shift_weight = static_cast<T>(options.weights[c]);
+              const T scale_weight = static_cast<T>(options.weights[c + 2]);
+              deltas.at<T>(i, c) = shift_weight * (to.centre - from.centre) / from.size;
+              deltas.at<T>(i, c + 2) = scale_weight * std::log(to.size / from.size);
+            }
+        });
   });
 }
 
@@ -92,25 +93,27 @@ void encode_boxes_backward(const Array& grad_reference_boxes, const Array& grad_
   dispatch_float(grad_deltas.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T one = options.plus_one ? T(1) : T(0);
-    parallel_ranges(grad_deltas.shape[0], kGrain, options.threads, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        for (int c = 0; c < 2; ++c) {
-          const auto to =
-              centred(reference_boxes.at<T>(i, c), reference_boxes.at<T>(i, c + 2), one);
-          const auto from = centred(proposals.at<T>(i, c), proposals.at<T>(i, c + 2), one);
-          const T grad_shift = static_cast<T>(options.weights[c]) * grad_deltas.at<T>(i, c);
-          const T grad_scale = static_cast<T>(options.weights[c + 2]) * grad_deltas.at<T>(i, c + 2);
-          // By centre and size of either box; then a centre is the mean of its ends, a size their
-          // difference.
-          const T by_centre = grad_shift / from.size;
-          const T by_size = grad_scale / to.size;
-          const T from_size = -(by_centre * (to.centre - from.centre) + grad_scale) / from.size;
-          grad_reference_boxes.at<T>(i, c) = T(0.5) * by_centre - by_size;
-          grad_reference_boxes.at<T>(i, c + 2) = T(0.5) * by_centre + by_size;
-          grad_proposals.at<T>(i, c) = T(-0.5) * by_centre - from_size;
-          grad_proposals.at<T>(i, c + 2) = T(-0.5) * by_centre + from_size;
-        }
-    });
+    parallel_ranges(
+        grad_deltas.shape[0], kGrain, options.execution.threads, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i)
+            for (int c = 0; c < 2; ++c) {
+              const auto to =
+                  centred(reference_boxes.at<T>(i, c), reference_boxes.at<T>(i, c + 2), one);
+              const auto from = centred(proposals.at<T>(i, c), proposals.at<T>(i, c + 2), one);
+              const T grad_shift = static_cast<T>(options.weights[c]) * grad_deltas.at<T>(i, c);
+              const T grad_scale =
+                  static_cast<T>(options.weights[c + 2]) * grad_deltas.at<T>(i, c + 2);
+              // By centre and size of either box; then a centre is the mean of its ends, a size
+              // their difference.
+              const T by_centre = grad_shift / from.size;
+              const T by_size = grad_scale / to.size;
+              const T from_size = -(by_centre * (to.centre - from.centre) + grad_scale) / from.size;
+              grad_reference_boxes.at<T>(i, c) = T(0.5) * by_centre - by_size;
+              grad_reference_boxes.at<T>(i, c + 2) = T(0.5) * by_centre + by_size;
+              grad_proposals.at<T>(i, c) = T(-0.5) * by_centre - from_size;
+              grad_proposals.at<T>(i, c + 2) = T(-0.5) * by_centre + from_size;
+            }
+        });
   });
 }
 
@@ -129,7 +132,7 @@ void decode_boxes(const Array& decoded, const Array& deltas, const Array& boxes,
       T* to = decoded.at<T>() + image * decoded.stride[0];
       const T* from = deltas.at<T>() + image * deltas.stride[0];
       const T* box = boxes.at<T>() + (boxes.shape[0] == 1 ? 0 : image * boxes.stride[0]);
-      parallel_ranges(rows, kGrain, options.threads, [&](int64_t begin, int64_t end) {
+      parallel_ranges(rows, kGrain, options.execution.threads, [&](int64_t begin, int64_t end) {
         kernels(zero).decode(to + begin * columns,
                              {from + begin * deltas.stride[1], deltas.stride[1], deltas.stride[2]},
                              {box + begin * boxes.stride[1], boxes.stride[1], boxes.stride[2]},
@@ -154,7 +157,7 @@ void decode_boxes_backward(const Array& grad_deltas, const Array& grad_boxes,
     using T = decltype(zero);
     const DecodeAxis<T> axes[2] = {decode_axis<T>(options, 0), decode_axis<T>(options, 1)};
     parallel_ranges(
-        boxes.shape[0] * rows, kGrain, options.threads, [&](int64_t begin, int64_t end) {
+        boxes.shape[0] * rows, kGrain, options.execution.threads, [&](int64_t begin, int64_t end) {
           for (int64_t task = begin; task < end; ++task)
             for (int c = 0; c < 2; ++c) {
               const int64_t i = task % rows, first = task / rows;

@@ -131,7 +131,7 @@ template <class To, class From, class Convert>
 void each(const Array& converted, const Array& boxes, const BoxConvertArgs& args,
           const Convert& convert) {
   const int in = length(args.from), out = length(args.to);
-  parallel_ranges(boxes.shape[0], kGrain, args.threads, [&](int64_t begin, int64_t end) {
+  parallel_ranges(boxes.shape[0], kGrain, args.execution.threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       From from[8] = {};
       To to[8] = {};
@@ -281,7 +281,7 @@ template <class T>
 void backward(const Array& grad_boxes, const Array& grad_converted, const Array& boxes,
               const BoxConvertArgs& args) {
   const int in = length(args.from), out = length(args.to);
-  parallel_ranges(boxes.shape[0], kGrain, args.threads, [&](int64_t begin, int64_t end) {
+  parallel_ranges(boxes.shape[0], kGrain, args.execution.threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       T from[8], box[5], by_converted[8], by_box[5], grad[8];
       for (int c = 0; c < in; ++c) from[c] = boxes.at<T>(i, c);

@@ -152,7 +152,8 @@ void sum_gradients(const Array& grad_boxes, const Array& boxes, const Array& oth
   const ByCoordinate<T> columns(others, args.kind);
   const int64_t rows = boxes.shape[1], count = others.shape[1];
   parallel_ranges(
-      boxes.shape[0] * rows, rows_per_task(count), args.threads, [&](int64_t begin, int64_t end) {
+      boxes.shape[0] * rows, rows_per_task(count), args.execution.threads,
+      [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
           const int64_t image = row / rows, i = row % rows;
           T box[4], sum[4] = {};
@@ -200,7 +201,7 @@ void box_iou(const Array& values, const BoxIouArgs& args) {
     const T one = args.plus_one ? T(1) : T(0), eps = static_cast<T>(args.eps);
     const ByCoordinate<T> others(args.boxes2, args.kind);
     const BoxIouKernels<T>& kernel = kernels(zero);
-    parallel_ranges(images * rows, rows_per_task(columns), args.threads,
+    parallel_ranges(images * rows, rows_per_task(columns), args.execution.threads,
                     [&](int64_t begin, int64_t end) {
                       for (int64_t row = begin; row < end; ++row) {
                         T box[4];

@@ -27,10 +27,10 @@ struct Limits {
 
 // The strides of columns are a constant 1 where that is so: a box then moves as one vector.
 template <class T, class Column>
-void clip(const Array& clipped, const Array& boxes, ImageSize size, int threads, Column to_column,
-          Column from_column) {
+void clip(const Array& clipped, const Array& boxes, ImageSize size, const Execution& execution,
+          Column to_column, Column from_column) {
   const Limits<T> limits(size);
-  parallel_ranges(boxes.shape[0], kGrain, threads, [&](int64_t begin, int64_t end) {
+  parallel_ranges(boxes.shape[0], kGrain, execution.threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const T* from = boxes.at<T>() + i * boxes.stride[0];
       T* to = clipped.at<T>() + i * clipped.stride[0];
@@ -47,15 +47,16 @@ void clip(const Array& clipped, const Array& boxes, ImageSize size, int threads,
 
 }  // namespace
 
-void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size, int threads) {
+void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size,
+                const Execution& execution) {
   check("clip_boxes_to_image", "clipped", clipped, boxes);
   const auto fill = [&](auto zero) {
     using T = decltype(zero);
     const std::integral_constant<int64_t, 1> one;
     if (clipped.stride[1] == 1 && boxes.stride[1] == 1)
-      clip<T>(clipped, boxes, size, threads, one, one);
+      clip<T>(clipped, boxes, size, execution.threads, one, one);
     else
-      clip<T>(clipped, boxes, size, threads, clipped.stride[1], boxes.stride[1]);
+      clip<T>(clipped, boxes, size, execution.threads, clipped.stride[1], boxes.stride[1]);
   };
   if (boxes.dtype == DType::int64) return fill(int64_t{});
   check_floating("clip_boxes_to_image", "boxes", boxes);
@@ -63,7 +64,7 @@ void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size, int th
 }
 
 void clip_boxes_backward(const Array& grad_boxes, const Array& grad_clipped, const Array& boxes,
-                         ImageSize size, int threads) {
+                         ImageSize size, const Execution& execution) {
   const char* op = "clip_boxes_to_image_backward";
   check(op, "grad_output", grad_clipped, boxes);
   check(op, "grad_boxes", grad_boxes, boxes);
@@ -71,7 +72,7 @@ void clip_boxes_backward(const Array& grad_boxes, const Array& grad_clipped, con
   dispatch_float(boxes.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Limits<T> limits(size);
-    parallel_ranges(boxes.shape[0], kGrain, threads, [&](int64_t begin, int64_t end) {
+    parallel_ranges(boxes.shape[0], kGrain, execution.threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         for (int c = 0; c < 4; ++c) {
           const T x = boxes.at<T>(i, c);

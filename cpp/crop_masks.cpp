@@ -160,7 +160,7 @@ void crop_masks(const Array& out, const CropMasksArgs& args) {
       throw std::invalid_argument(
           message(op, ": masks must have sides of 1 to 2^30, and size be at least 1"));
   const auto run = [&](auto cell) {
-    parallel_for(n, args.threads, [&] { return Cropper<decltype(cell)>(out, args); });
+    parallel_for(n, args.execution.threads, [&] { return Cropper<decltype(cell)>(out, args); });
   };
   if (masks.dtype == DType::uint8)
     run(uint8_t{});

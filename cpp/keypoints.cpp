@@ -170,7 +170,7 @@ class Decoder {
 }  // namespace
 
 void keypoints_to_heatmap(const Array& cells, const Array& valid, const Array& keypoints,
-                          const Array& boxes, int64_t size, int threads) {
+                          const Array& boxes, int64_t size, const Execution& execution) {
   const char* op = "keypoints_to_heatmap";
   check_floating(op, "keypoints", keypoints);
   check_shape(op, "keypoints", keypoints, {-1, -1, 3});
@@ -185,7 +185,7 @@ void keypoints_to_heatmap(const Array& cells, const Array& valid, const Array& k
     throw std::invalid_argument(message(op, ": size must be from 1 to 2^30; got ", size));
   dispatch_float(keypoints.dtype, [&](auto zero) {
     using T = decltype(zero);
-    parallel_ranges(n * each, 4096, threads, [&](int64_t begin, int64_t end) {
+    parallel_ranges(n * each, 4096, execution.threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t box = i / each, k = i % each;
         const T* point = keypoints.at<T>() + box * keypoints.stride[0] + k * keypoints.stride[1];
@@ -201,7 +201,7 @@ void keypoints_to_heatmap(const Array& cells, const Array& valid, const Array& k
 }
 
 void heatmaps_to_keypoints(const Array& keypoints, const Array& heatmaps, const Array& boxes,
-                           int threads) {
+                           const Execution& execution) {
   const char* op = "heatmaps_to_keypoints";
   check_floating(op, "heatmaps", heatmaps);
   check_shape(op, "heatmaps", heatmaps, {-1, -1, -1, -1});
@@ -214,7 +214,7 @@ void heatmaps_to_keypoints(const Array& keypoints, const Array& heatmaps, const 
     throw std::invalid_argument(
         message(op, ": heatmaps must have cells; got ", shape_text(heatmaps)));
   dispatch_float(heatmaps.dtype, [&](auto zero) {
-    parallel_for(n * each, threads,
+    parallel_for(n * each, execution.threads,
                  [&] { return Decoder<decltype(zero)>(keypoints, heatmaps, boxes); });
   });
 }

@@ -93,14 +93,14 @@ auto dispatch_mask(DType dtype, F&& f) {
 
 }  // namespace
 
-void masks_to_boxes(const Array& boxes, const Array& masks, int threads) {
+void masks_to_boxes(const Array& boxes, const Array& masks, const Execution& execution) {
   const char* op = "masks_to_boxes";
   check_shape(op, "masks", masks, {-1, -1, -1});
   check_shape(op, "boxes", boxes, {masks.shape[0], 4});
   check_dtype(op, "boxes", boxes, DType::float32);
   dispatch_mask(masks.dtype, [&](auto zero) {
     using T = decltype(zero);
-    parallel_ranges(masks.shape[0], 1, threads, [&](int64_t begin, int64_t end) {
+    parallel_ranges(masks.shape[0], 1, execution.threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         float box[4];
         find_box<T>(box, masks, i);

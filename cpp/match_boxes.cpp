@@ -77,10 +77,11 @@ class Matcher {
  private:
   template <class Body>
   void each_block(const Body& body) {
-    parallel_ranges(blocks_, kBlocksPerTask, args_.threads, [&](int64_t begin, int64_t end) {
-      MatchBlock<T> block;
-      for (int64_t b = begin; b < end; ++b) body(b, block);
-    });
+    parallel_ranges(blocks_, kBlocksPerTask, args_.execution.threads,
+                    [&](int64_t begin, int64_t end) {
+                      MatchBlock<T> block;
+                      for (int64_t b = begin; b < end; ++b) body(b, block);
+                    });
   }
   MatchExtent<T> load(MatchBlock<T>& block, int64_t b) const {
     return kernels(T()).load(block, &boxes_.at<T>(b * kMatchBlock, 0), boxes_.stride[0],

@@ -179,7 +179,7 @@ struct Image {
 std::vector<std::unique_ptr<Image>> suppress(int64_t count, int64_t most, const NmsArgs& args) {
   const bool batched = args.boxes.ndim == 3;
   std::vector<std::unique_ptr<Image>> images(count);
-  parallel_for(count, args.threads, [&] {
+  parallel_for(count, args.execution.threads, [&] {
     return [&](int64_t b) {
       const auto part = [&](const Array& a) { return batched ? of_image(a, b) : a; };
       images[b] = std::make_unique<Image>(part(args.boxes), part(args.scores), part(args.idxs),
@@ -193,7 +193,7 @@ std::vector<std::unique_ptr<Image>> suppress(int64_t count, int64_t most, const 
   std::vector<Task> tasks;
   for (const auto& image : images)
     for (int64_t g = 0; g < image->groups->count(); ++g) tasks.push_back({image.get(), g});
-  parallel_for(static_cast<int64_t>(tasks.size()), args.threads, [&] {
+  parallel_for(static_cast<int64_t>(tasks.size()), args.execution.threads, [&] {
     return [&](int64_t t) {
       const Image& image = *tasks[t].image;
       const int64_t begin = image.groups->begin[tasks[t].group],

@@ -81,7 +81,7 @@ void paste_masks(const Array& out, const PasteMasksArgs& args) {
   if (n > 0 && out.shape[2] > 1 && out.stride[2] != 1)
     throw std::invalid_argument(message(op, ": out must have whole rows"));
   dispatch_float(args.masks.dtype, [&](auto zero) {
-    parallel_for(n, args.threads, [&] { return Paster<decltype(zero)>(out, args); });
+    parallel_for(n, args.execution.threads, [&] { return Paster<decltype(zero)>(out, args); });
   });
 }
 

@@ -162,7 +162,7 @@ std::vector<std::string> paste_masks_rle(const PasteMasksArgs& args, int64_t hei
     throw std::invalid_argument(message(op, ": image_size must be at least 1 and not overflow"));
   std::vector<std::string> texts(args.masks.shape[0]);
   dispatch_float(args.masks.dtype, [&](auto zero) {
-    parallel_for(args.masks.shape[0], args.threads,
+    parallel_for(args.masks.shape[0], args.execution.threads,
                  [&] { return RunPaster<decltype(zero)>(texts, args, height, width); });
   });
   return texts;

@@ -155,7 +155,7 @@ void rasterize_polygons(const Array& out, const RasterizePolygonsArgs& args) {
   if (out.shape[1] < 1 || out.shape[2] < 1 || (n > 0 && out.shape[2] > 1 && out.stride[2] != 1))
     throw std::invalid_argument(message(op, ": size must be at least 1, and out have whole rows"));
   dispatch_float(args.boxes.dtype, [&](auto zero) {
-    parallel_for(n, args.threads, [&] { return Rasterizer<decltype(zero)>(out, args); });
+    parallel_for(n, args.execution.threads, [&] { return Rasterizer<decltype(zero)>(out, args); });
   });
 }
 

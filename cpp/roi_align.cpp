@@ -65,8 +65,8 @@ void forward(const Array& output, const RoiAlignArgs& args, const std::vector<Ar
   ask_for_huge_pages(output);
 
   const std::vector<RoiGroup> runs = plan.groups().runs(
-      owners, args.threads, in_place<T, Acc>(args.inputs[0]) && !args.position_sensitive);
-  parallel_for(static_cast<int64_t>(runs.size()) * owners, args.threads, [&] {
+      owners, args.execution.threads, in_place<T, Acc>(args.inputs[0]) && !args.position_sensitive);
+  parallel_for(static_cast<int64_t>(runs.size()) * owners, args.execution.threads, [&] {
     return [&, input = BlockReader<T, Acc>(), value = BlockReader<T, Acc>(),
             result = std::vector<Acc>(plan.bins(0).cells() * L),
             rows = std::vector<Acc>(kRowSlots * plan.bins(0).cols * L)](int64_t task) mutable {
@@ -101,7 +101,7 @@ void grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
   const int64_t blocks = blocks_of(grad_output.shape[1]), owners = plan.parts() * blocks;
   for (const Array& map : grad_inputs) ask_for_huge_pages(map);
 
-  parallel_for(plan.groups().size() * owners, args.threads, [&] {
+  parallel_for(plan.groups().size() * owners, args.execution.threads, [&] {
     return [&, sums = Scratch<Acc>(), input = BlockReader<T, Acc>(),
             grad = std::vector<Acc>(plan.bins(0).cells() * L),
             rows = std::vector<Acc>(kRowSlots * plan.bins(0).cols * L)](int64_t task) mutable {
@@ -136,7 +136,7 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
   const Plan<Acc> plan(op_name(args, "_backward"), args, bins_y, bins_x, true);
   const int64_t blocks = blocks_of(grad_output.shape[1]);
 
-  parallel_for(args.rois.shape[0], args.threads, [&] {
+  parallel_for(args.rois.shape[0], args.execution.threads, [&] {
     return [&, input = BlockReader<T, Acc>(), grad = std::vector<Acc>(plan.bins(0).cells() * L),
             rows = std::vector<Acc>(3 * kRowSlots * plan.bins(0).cols * L)](int64_t k) mutable {
       Acc sums[4 * L] = {};

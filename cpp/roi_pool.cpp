@@ -32,17 +32,19 @@ class PoolPlan {
     dispatch_float(args.rois.dtype, [&](auto zero) {
       using T = decltype(zero);
       const T scale = static_cast<T>(args.spatial_scale);
-      parallel_ranges(args.rois.shape[0], 64, args.threads, [&](int64_t begin, int64_t end) {
-        for (int64_t k = begin; k < end; ++k) {
-          CellRange* to = &cells_[k * (rows_ + cols_)];
-          bool finite = true;
-          for (int side = 1; side < 5; ++side) finite &= std::isfinite(args.rois.at<T>(k, side));
-          fill(to, args.rois.at<T>(k, 2), args.rois.at<T>(k, 4), scale, rows_,
-               finite ? args.input.shape[2] : 0);
-          fill(to + rows_, args.rois.at<T>(k, 1), args.rois.at<T>(k, 3), scale, cols_,
-               finite ? args.input.shape[3] : 0);
-        }
-      });
+      parallel_ranges(args.rois.shape[0], 64, args.execution.threads,
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t k = begin; k < end; ++k) {
+                          CellRange* to = &cells_[k * (rows_ + cols_)];
+                          bool finite = true;
+                          for (int side = 1; side < 5; ++side)
+                            finite &= std::isfinite(args.rois.at<T>(k, side));
+                          fill(to, args.rois.at<T>(k, 2), args.rois.at<T>(k, 4), scale, rows_,
+                               finite ? args.input.shape[2] : 0);
+                          fill(to + rows_, args.rois.at<T>(k, 1), args.rois.at<T>(k, 3), scale,
+                               cols_, finite ? args.input.shape[3] : 0);
+                        }
+                      });
     });
   }
 
@@ -91,11 +93,11 @@ void forward(const Array& output, const RoiPoolArgs& args, const Array& values) 
   const int64_t blocks = blocks_of(output.shape[1]);
   const Patch bins{0, 0, output.shape[2], output.shape[3]};
   const std::vector<RoiGroup> runs =
-      plan.groups().runs(blocks, args.threads, in_place<T, Acc>(args.input));
+      plan.groups().runs(blocks, args.execution.threads, in_place<T, Acc>(args.input));
   const auto width = static_cast<int32_t>(args.input.shape[3]);
   ask_for_huge_pages(output);
 
-  parallel_for(static_cast<int64_t>(runs.size()) * blocks, args.threads, [&] {
+  parallel_for(static_cast<int64_t>(runs.size()) * blocks, args.execution.threads, [&] {
     return [&, input = BlockReader<T, Acc>(), value = BlockReader<T, Acc>(),
             result = std::vector<Acc>(bins.cells() * L)](int64_t task) mutable {
       const RoiGroup run = runs[task / blocks];
@@ -125,7 +127,7 @@ void grad_input(const Array& result, const Array& grad_output, const RoiPoolArgs
   const auto width = static_cast<int32_t>(all.cols);
   ask_for_huge_pages(result);
 
-  parallel_for(plan.groups().size() * blocks, args.threads, [&] {
+  parallel_for(plan.groups().size() * blocks, args.execution.threads, [&] {
     return [&, sums = Scratch<Acc>(), input = BlockReader<T, Acc>(),
             grad = std::vector<Acc>(bins.cells() * L)](int64_t task) mutable {
       const RoiGroup group = plan.groups()[task / blocks];

@@ -74,7 +74,7 @@ int64_t soft_nms_of(const Array& keep, const Array& new_scores, const SoftNmsArg
     if (score[i] >= threshold) order.push_back(i);
   }
   const BoxGroups groups(args.idxs, order);
-  parallel_for(groups.count(), args.threads, [&] {
+  parallel_for(groups.count(), args.execution.threads, [&] {
     return [&](int64_t g) {
       dispatch_float(args.boxes.dtype, [&](auto zero) {
         decay_group<decltype(zero)>(score.data(), args, groups.members.data() + groups.begin[g],

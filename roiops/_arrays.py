@@ -1,8 +1,8 @@
 """Whose array is this? NumPy and torch behind one small set of verbs.
 
 An operator adopts its arguments once, and does everything through the ``Namespace`` it gets:
-allocate outputs like the inputs, describe arrays to the compiled module, count threads. torch is
-never imported here: only a caller who has imported it can hold a tensor.
+allocate outputs like the inputs, describe arrays to the compiled module, say where that computes.
+torch is never imported here: only a caller who has imported it can hold a tensor.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ class Namespace(Protocol):
     """What operators need to know of an array library."""
 
     name: str
+
+    @property
+    def core(self) -> Any:
+        """The compiled module that computes on its arrays: one has the functions of any other."""
+        ...
 
     def call(self, operator: Any, *args: Any) -> Any:
         """Run an operator: directly, or through torch's dispatcher."""
@@ -60,11 +65,14 @@ class Namespace(Protocol):
         """What the compiled module takes as an array."""
         ...
 
-    def threads(self) -> int: ...
+    def execution(self) -> Any:
+        """Where the compiled module computes: its number of threads."""
+        ...
 
 
 class NumPy:
     name = "numpy"
+    core = _cpu
 
     def call(self, operator: Any, *args: Any) -> Any:
         return operator.run(self, *args)
@@ -103,7 +111,7 @@ class NumPy:
             return (x.__array_interface__["data"][0], "bfloat16", x.shape, self.strides(x), x)
         return x
 
-    def threads(self) -> int:
+    def execution(self) -> int:
         return _cpu.num_threads()
 
 

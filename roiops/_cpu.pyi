@@ -11,6 +11,9 @@ import numpy as np
 Described = np.ndarray | tuple[int, str, Sequence[int], Sequence[int]]
 """A NumPy array, or (address, dtype name, shape, strides in elements) of another library's."""
 
+Execution = int
+"""A number of threads."""
+
 def num_threads() -> int: ...
 def set_num_threads(threads: int, /) -> None: ...
 def active_isa() -> str: ...
@@ -23,7 +26,7 @@ def roi_align_forward(
     sampling_ratio: int,
     placement: str,
     max: bool,
-    threads: int,
+    execution: Execution,
     values: Sequence[Described],
     /,
 ) -> None: ...
@@ -37,7 +40,7 @@ def roi_align_grad_input(
     sampling_ratio: int,
     placement: str,
     max: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def roi_align_grad_rois(
@@ -50,7 +53,7 @@ def roi_align_grad_rois(
     sampling_ratio: int,
     placement: str,
     max: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def roi_pool_forward(
@@ -58,7 +61,7 @@ def roi_pool_forward(
     input: Described,
     rois: Described,
     spatial_scale: float,
-    threads: int,
+    execution: Execution,
     values: Described | None,
     /,
 ) -> None: ...
@@ -68,7 +71,7 @@ def roi_pool_grad_input(
     input: Described,
     rois: Described,
     spatial_scale: float,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def nms(
@@ -78,7 +81,7 @@ def nms(
     idxs: Described | None,
     iou_threshold: float,
     plus_one: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> int: ...
 def padded_nms(
@@ -89,7 +92,7 @@ def padded_nms(
     idxs: Described | None,
     iou_threshold: float,
     score_threshold: float | None,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def soft_nms(
@@ -102,7 +105,7 @@ def soft_nms(
     iou_threshold: float,
     sigma: float,
     score_threshold: float,
-    threads: int,
+    execution: Execution,
     /,
 ) -> int: ...
 def fpn_levels(
@@ -110,7 +113,7 @@ def fpn_levels(
     boxes: Described,
     min_level: int,
     thresholds: Sequence[float],
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def grid_anchors(
@@ -122,7 +125,7 @@ def grid_anchors(
     sizes: Sequence[float],
     aspect_ratios: Sequence[float],
     convention: str,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def paste_masks(
@@ -132,7 +135,7 @@ def paste_masks(
     threshold: float | None,
     padding: int,
     convention: str,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def paste_masks_rle(
@@ -143,11 +146,11 @@ def paste_masks_rle(
     threshold: float,
     padding: int,
     convention: str,
-    threads: int,
+    execution: Execution,
     /,
 ) -> list[bytes]: ...
 def crop_masks(
-    cropped: Described, masks: Described, boxes: Described, aligned: bool, threads: int, /
+    cropped: Described, masks: Described, boxes: Described, aligned: bool, execution: Execution, /
 ) -> None: ...
 def rasterize_polygons(
     filled: Described,
@@ -155,7 +158,7 @@ def rasterize_polygons(
     polygons: Described,
     objects: Described,
     boxes: Described,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def encode_boxes(
@@ -164,7 +167,7 @@ def encode_boxes(
     proposals: Described,
     weights: Sequence[float],
     plus_one: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def encode_boxes_backward(
@@ -175,7 +178,7 @@ def encode_boxes_backward(
     proposals: Described,
     weights: Sequence[float],
     plus_one: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def decode_boxes(
@@ -186,7 +189,7 @@ def decode_boxes(
     scale_clamp: float,
     clip_to: Sequence[float] | None,
     plus_one: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def decode_boxes_backward(
@@ -199,11 +202,11 @@ def decode_boxes_backward(
     scale_clamp: float,
     clip_to: Sequence[float] | None,
     plus_one: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def clip_boxes(
-    clipped: Described, boxes: Described, height: float, width: float, threads: int, /
+    clipped: Described, boxes: Described, height: float, width: float, execution: Execution, /
 ) -> None: ...
 def clip_boxes_backward(
     grad_boxes: Described,
@@ -211,7 +214,7 @@ def clip_boxes_backward(
     boxes: Described,
     height: float,
     width: float,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def box_iou(
@@ -221,7 +224,7 @@ def box_iou(
     kind: str,
     eps: float,
     plus_one: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def box_iou_backward(
@@ -233,11 +236,11 @@ def box_iou_backward(
     kind: str,
     eps: float,
     plus_one: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def box_convert(
-    converted: Described, boxes: Described, in_fmt: str, out_fmt: str, threads: int, /
+    converted: Described, boxes: Described, in_fmt: str, out_fmt: str, execution: Execution, /
 ) -> None: ...
 def box_convert_backward(
     grad_boxes: Described,
@@ -245,20 +248,20 @@ def box_convert_backward(
     boxes: Described,
     in_fmt: str,
     out_fmt: str,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
-def box_area(area: Described, boxes: Described, sized: bool, threads: int, /) -> None: ...
+def box_area(area: Described, boxes: Described, sized: bool, execution: Execution, /) -> None: ...
 def box_area_backward(
     grad_boxes: Described,
     grad_area: Described,
     boxes: Described,
     sized: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def remove_small_boxes(keep: Described, boxes: Described, min_size: float, /) -> int: ...
-def masks_to_boxes(boxes: Described, masks: Described, threads: int, /) -> None: ...
+def masks_to_boxes(boxes: Described, masks: Described, execution: Execution, /) -> None: ...
 def match_boxes(
     matched_idxs: Described,
     labels: Described,
@@ -268,7 +271,7 @@ def match_boxes(
     high: float,
     low: float,
     allow_low_quality: bool,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def keypoints_to_heatmap(
@@ -277,9 +280,9 @@ def keypoints_to_heatmap(
     keypoints: Described,
     boxes: Described,
     size: int,
-    threads: int,
+    execution: Execution,
     /,
 ) -> None: ...
 def heatmaps_to_keypoints(
-    keypoints: Described, heatmaps: Described, boxes: Described, threads: int, /
+    keypoints: Described, heatmaps: Described, boxes: Described, execution: Execution, /
 ) -> None: ...

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy as Proxy
 
-from roiops import _operators
+from roiops import _cpu, _operators
 from roiops._torch_calls import direct, mark_not_differentiable
 
 _DTYPES = {
@@ -40,6 +40,7 @@ STRIDED = torch.strided
 
 class Torch:
     name = "torch"
+    core = _cpu
 
     def call(self, operator: _operators.Operator, *args: Any) -> Any:
         if not torch.compiler.is_compiling():
@@ -89,7 +90,7 @@ class Torch:
         # The tensor comes last: a temporary one must live as long as its address is used.
         return (address, dtype, shape, x.stride(), x)
 
-    def threads(self) -> int:
+    def execution(self) -> int:
         return torch.get_num_threads()
 
     def unknown_size(self) -> Any:

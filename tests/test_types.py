@@ -21,6 +21,7 @@ TYPES = {
     "const py::sequence&": {"Sequence[Described]"},
     "int64_t": {"int"},
     "int": {"int"},
+    "const Execution&": {"Execution"},
     "double": {"float"},
     "bool": {"bool"},
     "const std::string&": {"str"},

@@ -110,7 +110,7 @@ bool roi_align_case(Source& s) {
           values.push_back(s.input(
               dtype, {map.view.shape, map.view.shape + std::max(0, std::min(map.view.ndim, 4))}));
       return twice(s, {&pooled}, [&](int threads) {
-        args.threads = threads;
+        args.execution.threads = threads;
         roi_align_forward(pooled.view, args, views(values));
       });
     }
@@ -122,14 +122,14 @@ bool roi_align_case(Source& s) {
       for (Owned& grad : grads) outputs.push_back(&grad);
       pooled.each([](unsigned char* p) { *p = 1; });
       return twice(s, outputs, [&](int threads) {
-        args.threads = threads;
+        args.execution.threads = threads;
         roi_align_grad_input(views(grads), pooled.view, args);
       });
     }
     default: {
       Owned grad = s.output(args.rois.dtype, {count, 5});
       return twice(s, {&grad}, [&](int threads) {
-        args.threads = threads;
+        args.execution.threads = threads;
         roi_align_grad_rois(grad.view, pooled.view, args);
       });
     }
@@ -148,13 +148,13 @@ bool roi_pool_case(Source& s) {
     const Owned values = s.input(dtype, {images, channels, height, width});
     const bool directional = s.chance(0.3);
     return twice(s, {&pooled}, [&](int threads) {
-      args.threads = threads;
+      args.execution.threads = threads;
       roi_pool_forward(pooled.view, args, directional ? values.view : Array{});
     });
   }
   Owned grad = s.output(dtype, {images, channels, height, width});
   return twice(s, {&grad}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     roi_pool_grad_input(grad.view, pooled.view, args);
   });
 }
@@ -176,7 +176,7 @@ bool nms_case(Source& s) {
   Owned keep = s.output(DType::int64, {n});
   int64_t kept = 0;
   return twice(s, {&keep}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     kept = nms(keep.view, args);
     if (kept < 0 || kept > n) throw std::logic_error("nms: more kept than given");
     for (int64_t i = kept; i < n; ++i) keep.view.at<int64_t>(i) = 0;
@@ -194,7 +194,7 @@ bool padded_nms_case(Source& s) {
   Owned indices = s.output(DType::int64, {images, s.length(40)});
   Owned counts = s.output(DType::int64, {images});
   return twice(s, {&indices, &counts}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     padded_nms(indices.view, counts.view, args);
   });
 }
@@ -211,7 +211,7 @@ bool soft_nms_case(Source& s) {
   args.score_threshold = s.chance(0.9) ? s.uniform(0, 0.5) : s.number();
   Owned keep = s.output(DType::int64, {n}), new_scores = s.output(args.scores.dtype, {n});
   return twice(s, {&keep, &new_scores}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     const int64_t kept = soft_nms(keep.view, new_scores.view, args);
     for (int64_t i = kept; i < n; ++i) {
       keep.view.at<int64_t>(i) = 0;
@@ -232,14 +232,14 @@ bool box_iou_case(Source& s) {
   if (s.chance(0.5)) {
     Owned values = s.output(dtype, {images, n, m});
     return twice(s, {&values}, [&](int threads) {
-      args.threads = threads;
+      args.execution.threads = threads;
       box_iou(values.view, args);
     });
   }
   const Owned grad = s.input(dtype, {images, n, m});
   Owned grad1 = s.output(dtype, {images, n, 4}), grad2 = s.output(dtype, {images, m, 4});
   return twice(s, {&grad1, &grad2}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     box_iou_backward(grad1.view, grad2.view, grad.view, args);
   });
 }
@@ -264,14 +264,14 @@ bool box_convert_case(Source& s) {
   if (s.chance(0.5)) {
     Owned converted = s.output(result, {n, length(args.to)});
     return twice(s, {&converted}, [&](int threads) {
-      args.threads = threads;
+      args.execution.threads = threads;
       box_convert(converted.view, boxes.view, args);
     });
   }
   const Owned grad = s.input(dtype, {n, length(args.to)});
   Owned grad_boxes = s.output(dtype, {n, length(args.from)});
   return twice(s, {&grad_boxes}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     box_convert_backward(grad_boxes.view, grad.view, boxes.view, args);
   });
 }
@@ -326,12 +326,12 @@ bool box_coding_case(Source& s) {
     Owned deltas = s.output(dtype, {n, 4}), other = s.output(dtype, {n, 4});
     if (s.chance(0.5))
       return twice(s, {&deltas}, [&](int threads) {
-        options.threads = threads;
+        options.execution.threads = threads;
         encode_boxes(deltas.view, to.view, from.view, options);
       });
     const Owned grad = s.input(dtype, {n, 4});
     return twice(s, {&deltas, &other}, [&](int threads) {
-      options.threads = threads;
+      options.execution.threads = threads;
       encode_boxes_backward(deltas.view, other.view, grad.view, to.view, from.view, options);
     });
   }
@@ -341,13 +341,13 @@ bool box_coding_case(Source& s) {
   Owned decoded = s.output(dtype, {batch, n, 4 * classes});
   if (s.chance(0.5))
     return twice(s, {&decoded}, [&](int threads) {
-      options.threads = threads;
+      options.execution.threads = threads;
       decode_boxes(decoded.view, deltas.view, boxes.view, options);
     });
   const Owned grad = s.input(dtype, {batch, n, 4 * classes});
   Owned grad_boxes = s.output(dtype, {sharing, n, 4});
   return twice(s, {&decoded, &grad_boxes}, [&](int threads) {
-    options.threads = threads;
+    options.execution.threads = threads;
     decode_boxes_backward(decoded.view, grad_boxes.view, grad.view, deltas.view, boxes.view,
                           options);
   });
@@ -385,7 +385,7 @@ bool match_boxes_case(Source& s) {
   Owned matched = s.output(DType::int64, {total}), labels = s.output(DType::int8, {total});
   Owned ious = s.output(dtype, {total});
   return twice(s, {&matched, &labels, &ious}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     match_boxes(matched.view, labels.view, ious.view, args);
   });
 }
@@ -415,7 +415,7 @@ bool grid_anchors_case(Source& s) {
   const auto per_cell = static_cast<int64_t>(args.sizes.size() * args.aspect_ratios.size());
   Owned anchors = s.output(s.floating(), {cells * per_cell, 4});
   return twice(s, {&anchors}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     grid_anchors(anchors.view, args);
   });
 }
@@ -432,7 +432,7 @@ bool paste_masks_case(Source& s) {
   if (s.chance(0.5)) args.convention = PasteConvention::detectron2;
   Owned out = s.output(args.threshold ? DType::uint8 : dtype, {n, s.length(20), s.length(20)});
   return twice(s, {&out}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     paste_masks(out.view, args);
   });
 }
@@ -448,7 +448,7 @@ bool paste_masks_rle_case(Source& s) {
   const int64_t height = s.length(20), width = s.length(20);
   std::vector<std::string> first;
   return twice(s, {}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     const std::vector<std::string> texts = paste_masks_rle(args, height, width);
     if (!first.empty() && texts != first) throw std::logic_error("paste_masks_rle: two texts");
     first = texts;
@@ -465,7 +465,7 @@ bool crop_masks_case(Source& s) {
   const DType soft = dtype == DType::float64 ? DType::float64 : DType::float32;
   Owned out = s.output(args.aligned ? DType::uint8 : soft, {n, s.length(6), s.length(6)});
   return twice(s, {&out}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     crop_masks(out.view, args);
   });
 }
@@ -492,7 +492,7 @@ bool rasterize_polygons_case(Source& s) {
   RasterizePolygonsArgs args{vertices.view, starts.view, firsts.view, boxes.view};
   Owned out = s.output(DType::uint8, {n, s.length(20), s.length(20)});
   return twice(s, {&out}, [&](int threads) {
-    args.threads = threads;
+    args.execution.threads = threads;
     rasterize_polygons(out.view, args);
   });
 }

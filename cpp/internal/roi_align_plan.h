@@ -63,7 +63,7 @@ class Plan {
       using T = decltype(zero);
       const int64_t rois = args.rois.shape[0];
       chunks_.resize((rois + kChunk - 1) / kChunk);
-      parallel_for(chunks_.size(), args.threads, [&] {
+      parallel_for(chunks_.size(), args.execution.threads, [&] {
         return [&](int64_t c) {
           for (int64_t k = c * kChunk; k < std::min(rois, (c + 1) * kChunk); ++k)
             add_roi<T>(chunks_[c], k);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -21,7 +22,7 @@ struct GridAnchorArgs {
   double stride_y, stride_x;
   std::vector<double> sizes, aspect_ratios;
   AnchorConvention convention;
-  int threads;
+  Execution execution;
 };
 
 void grid_anchors(const Array& out, const GridAnchorArgs& args);

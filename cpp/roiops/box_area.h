@@ -5,13 +5,14 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
-void box_area(const Array& area, const Array& boxes, bool sized, int threads);
+void box_area(const Array& area, const Array& boxes, bool sized, const Execution& execution);
 
 // float32 or float64.
 void box_area_backward(const Array& grad_boxes, const Array& grad_area, const Array& boxes,
-                       bool sized, int threads);
+                       bool sized, const Execution& execution);
 
 }  // namespace roiops

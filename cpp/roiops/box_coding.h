@@ -15,13 +15,14 @@
 #include <array>
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
 struct BoxCodingOptions {
   std::array<double, 4> weights = {1, 1, 1, 1};  // of dx, dy, dw, dh
   bool plus_one = false;                         // legacy convention: size = high - low + 1
-  int threads = 1;
+  Execution execution;
 };
 
 struct DecodeOptions : BoxCodingOptions {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -20,7 +21,7 @@ enum class BoxFormat { xyxy, xywh, cxcywh, xywhr, cxcywhr, xyxyxyxy };
 
 struct BoxConvertArgs {
   BoxFormat from, to;
-  int threads = 1;
+  Execution execution;
 };
 
 void box_convert(const Array& converted, const Array& boxes, const BoxConvertArgs& args);

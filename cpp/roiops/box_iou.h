@@ -15,6 +15,7 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -25,7 +26,7 @@ struct BoxIouArgs {
   IouKind kind = IouKind::iou;
   double eps = 1e-7;      // of `distance` and `complete`
   bool plus_one = false;  // of `iou`: legacy convention, width = x2 - x1 + 1
-  int threads = 1;
+  Execution execution;
 };
 
 void box_iou(const Array& values, const BoxIouArgs& args);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -12,10 +13,11 @@ struct ImageSize {
   double height, width;
 };
 
-void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size, int threads);
+void clip_boxes(const Array& clipped, const Array& boxes, ImageSize size,
+                const Execution& execution);
 
 // The gradient passes where the coordinate lies in the image, its edges included. No integers.
 void clip_boxes_backward(const Array& grad_boxes, const Array& grad_clipped, const Array& boxes,
-                         ImageSize size, int threads);
+                         ImageSize size, const Execution& execution);
 
 }  // namespace roiops

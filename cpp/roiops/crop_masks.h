@@ -13,13 +13,14 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
 struct CropMasksArgs {
   Array masks, boxes;
   bool aligned = false;
-  int threads = 1;
+  Execution execution;
 };
 
 void crop_masks(const Array& out, const CropMasksArgs& args);

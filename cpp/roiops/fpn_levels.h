@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
 void fpn_levels(const Array& levels, const Array& boxes, int64_t min_level,
-                const std::vector<double>& thresholds, int threads);
+                const std::vector<double>& thresholds, const Execution& execution);
 
 }  // namespace roiops

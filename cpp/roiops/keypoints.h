@@ -4,6 +4,7 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -14,7 +15,7 @@ namespace roiops {
 // valid is 1, or 0 (with cell 0) where the visibility is not > 0, the keypoint is outside, or the
 // box's sides are not positive and finite.
 void keypoints_to_heatmap(const Array& cells, const Array& valid, const Array& keypoints,
-                          const Array& boxes, int64_t size, int threads);
+                          const Array& boxes, int64_t size, const Execution& execution);
 
 // Pixels along one side of a resized heatmap, at most: what a box of any size costs.
 constexpr int64_t kMaxResizedSide = 4096;
@@ -27,6 +28,6 @@ constexpr int64_t kMaxResizedSide = 4096;
 // first of the greatest values (the first NaN, if there is one) is the score, the centre of its
 // pixel in the exact box the place. A box whose corner or side is not finite gives zeros.
 void heatmaps_to_keypoints(const Array& keypoints, const Array& heatmaps, const Array& boxes,
-                           int threads);
+                           const Execution& execution);
 
 }  // namespace roiops

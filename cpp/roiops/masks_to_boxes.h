@@ -5,9 +5,10 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
-void masks_to_boxes(const Array& boxes, const Array& masks, int threads);
+void masks_to_boxes(const Array& boxes, const Array& masks, const Execution& execution);
 
 }  // namespace roiops

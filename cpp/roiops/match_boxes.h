@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -23,7 +24,7 @@ struct MatchArgs {
   std::vector<Array> targets, boxes;
   double high, low;
   bool allow_low_quality;
-  int threads = 1;
+  Execution execution;
 };
 
 void match_boxes(const Array& matched_idxs, const Array& labels, const Array& ious,

@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -24,7 +25,7 @@ struct NmsArgs {
   double iou_threshold = 0.5;
   bool plus_one = false;
   std::optional<double> score_threshold = std::nullopt;
-  int threads = 1;
+  Execution execution;
 };
 
 int64_t nms(const Array& keep, const NmsArgs& args);

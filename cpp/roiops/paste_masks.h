@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -25,7 +26,7 @@ struct PasteMasksArgs {
   std::optional<double> threshold;
   int64_t padding = 1;
   PasteConvention convention = PasteConvention::torchvision;
-  int threads = 1;
+  Execution execution;
 };
 
 void paste_masks(const Array& out, const PasteMasksArgs& args);

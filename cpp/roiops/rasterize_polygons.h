@@ -15,12 +15,13 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
 struct RasterizePolygonsArgs {
   Array vertices, polygons, objects, boxes;
-  int threads = 1;
+  Execution execution;
 };
 
 void rasterize_polygons(const Array& out, const RasterizePolygonsArgs& args);

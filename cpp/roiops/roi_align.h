@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 #include "roiops/geometry.h"
 
 namespace roiops {
@@ -38,7 +39,7 @@ struct RoiAlignArgs {
   Placement placement = Placement::align;
   bool max = false;                 // reduction: maximum of the bin's samples instead of their mean
   bool position_sensitive = false;  // with the mean only; Placement::cells always
-  int threads = 1;
+  Execution execution;
 };
 
 // With `values` (maps like `inputs`; only for max) the output is taken from `values` at the samples

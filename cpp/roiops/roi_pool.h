@@ -13,13 +13,14 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
 struct RoiPoolArgs {
   Array input, rois;
   double spatial_scale;
-  int threads = 1;
+  Execution execution;
 };
 
 // With values.data (a map like the input) the output is taken from `values` at the cells that win

@@ -20,6 +20,7 @@
 
 #include "roiops/array.h"
 #include "roiops/decay.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
@@ -29,7 +30,7 @@ struct SoftNmsArgs {
   double iou_threshold = 0.3;
   double sigma = 0.5;
   double score_threshold = 0.001;
-  int threads = 1;
+  Execution execution;
 };
 
 int64_t soft_nms(const Array& keep, const Array& new_scores, const SoftNmsArgs& args);

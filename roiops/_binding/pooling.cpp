@@ -23,11 +23,11 @@ Placement placement_named(const std::string& name) {
 RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object& rois,
                             const py::object& levels, std::vector<double> spatial_scales,
                             int64_t sampling_ratio, const std::string& placement, bool max,
-                            int threads) {
+                            const Execution& execution) {
   const bool position_sensitive = placement == "ps_align" || placement == "ps_pool";
   return {views(inputs),  std::move(spatial_scales),  view(rois), view_or_none(levels),
           sampling_ratio, placement_named(placement), max,        position_sensitive,
-          threads};
+          execution};
 }
 
 }  // namespace
@@ -36,34 +36,36 @@ void bind_pooling(py::module_& m) {
   m.def("roi_align_forward",
         [](const py::object& output, const py::sequence& inputs, const py::object& rois,
            const py::object& levels, std::vector<double> scales, int64_t sampling_ratio,
-           const std::string& placement, bool max, int threads, const py::sequence& values) {
+           const std::string& placement, bool max, const Execution& execution,
+           const py::sequence& values) {
           const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
-                                           placement, max, threads);
+                                           placement, max, execution);
           const Array out = view(output);
           const auto value_views = views(values);
           py::gil_scoped_release release;
           roiops::roi_align_forward(out, args, value_views);
         });
 
-  m.def(
-      "roi_align_grad_input",
-      [](const py::sequence& grad_inputs, const py::object& grad_output, const py::sequence& inputs,
-         const py::object& rois, const py::object& levels, std::vector<double> scales,
-         int64_t sampling_ratio, const std::string& placement, bool max, int threads) {
-        const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
-                                         placement, max, threads);
-        const auto out = views(grad_inputs);
-        const Array grad = view(grad_output);
-        py::gil_scoped_release release;
-        roiops::roi_align_grad_input(out, grad, args);
-      });
+  m.def("roi_align_grad_input",
+        [](const py::sequence& grad_inputs, const py::object& grad_output,
+           const py::sequence& inputs, const py::object& rois, const py::object& levels,
+           std::vector<double> scales, int64_t sampling_ratio, const std::string& placement,
+           bool max, const Execution& execution) {
+          const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
+                                           placement, max, execution);
+          const auto out = views(grad_inputs);
+          const Array grad = view(grad_output);
+          py::gil_scoped_release release;
+          roiops::roi_align_grad_input(out, grad, args);
+        });
 
   m.def("roi_align_grad_rois",
         [](const py::object& grad_rois, const py::object& grad_output, const py::sequence& inputs,
            const py::object& rois, const py::object& levels, std::vector<double> scales,
-           int64_t sampling_ratio, const std::string& placement, bool max, int threads) {
+           int64_t sampling_ratio, const std::string& placement, bool max,
+           const Execution& execution) {
           const auto args = roi_align_args(inputs, rois, levels, std::move(scales), sampling_ratio,
-                                           placement, max, threads);
+                                           placement, max, execution);
           const Array out = view(grad_rois), grad = view(grad_output);
           py::gil_scoped_release release;
           roiops::roi_align_grad_rois(out, grad, args);
@@ -71,8 +73,8 @@ void bind_pooling(py::module_& m) {
 
   m.def("roi_pool_forward",
         [](const py::object& output, const py::object& input, const py::object& rois,
-           double spatial_scale, int threads, const py::object& values) {
-          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, threads};
+           double spatial_scale, const Execution& execution, const py::object& values) {
+          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, execution};
           const Array out = view(output), direction = view_or_none(values);
           py::gil_scoped_release release;
           roiops::roi_pool_forward(out, args, direction);
@@ -80,8 +82,8 @@ void bind_pooling(py::module_& m) {
 
   m.def("roi_pool_grad_input",
         [](const py::object& grad_input, const py::object& grad_output, const py::object& input,
-           const py::object& rois, double spatial_scale, int threads) {
-          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, threads};
+           const py::object& rois, double spatial_scale, const Execution& execution) {
+          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, execution};
           const Array out = view(grad_input), grad = view(grad_output);
           py::gil_scoped_release release;
           roiops::roi_pool_grad_input(out, grad, args);

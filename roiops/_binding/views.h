@@ -14,6 +14,7 @@
 
 #include "roiops/array.h"
 #include "roiops/check.h"
+#include "roiops/execution.h"
 
 namespace roiops::binding {
 
@@ -95,3 +96,27 @@ inline std::vector<Array> views(const py::sequence& objects) {
 }
 
 }  // namespace roiops::binding
+
+// An int is a number of threads; a tuple (device, stream, workspace) a place on a GPU, `workspace`
+// being a callable from bytes to the address of device memory.
+template <>
+struct pybind11::detail::type_caster<roiops::Execution> {
+  PYBIND11_TYPE_CASTER(roiops::Execution, const_name("int | tuple"));
+
+  bool load(handle source, bool) {
+    if (PyLong_Check(source.ptr())) {
+      value.threads = source.cast<int>();
+      return true;
+    }
+    if (!isinstance<tuple>(source)) return false;
+    const auto place = reinterpret_borrow<tuple>(source);
+    value.device = place[0].cast<int>();
+    value.stream = reinterpret_cast<void*>(place[1].cast<uintptr_t>());
+    // The caller's tuple outlives the call, which has let the interpreter go.
+    value.workspace = [allocate = handle(place[2])](size_t bytes) {
+      const gil_scoped_acquire acquire;
+      return reinterpret_cast<void*>(allocate(bytes).cast<uintptr_t>());
+    };
+    return true;
+  }
+};

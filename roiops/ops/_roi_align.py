@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._operators import Operator
 
@@ -196,9 +196,9 @@ def _allocate(
 def _compute(
     xp, output, inputs, rois, levels, height, width, scales, sampling_ratio, placement, reduction
 ):
-    _cpu.roi_align_forward(
+    xp.core.roi_align_forward(
         xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio,
-        placement, reduction == "max", xp.threads(), [],
+        placement, reduction == "max", xp.execution(), [],
     )
 
 
@@ -213,9 +213,9 @@ def _allocate_directional(
 def _compute_directional(
     xp, output, values, inputs, rois, levels, height, width, scales, sampling_ratio, placement
 ):
-    _cpu.roi_align_forward(
+    xp.core.roi_align_forward(
         xp.describe(output), *_describe(xp, inputs, rois, levels), scales, sampling_ratio,
-        placement, True, xp.threads(), [xp.describe(v) for v in values],
+        placement, True, xp.execution(), [xp.describe(v) for v in values],
     )
 
 
@@ -231,10 +231,10 @@ def _allocate_grad_inputs(
 def _compute_grad_inputs(
     xp, grad_inputs, grad_output, inputs, rois, levels, scales, sampling_ratio, placement, reduction
 ):
-    _cpu.roi_align_grad_input(
+    xp.core.roi_align_grad_input(
         [xp.describe(g) for g in grad_inputs], xp.describe(grad_output),
         *_describe(xp, inputs, rois, levels), scales, sampling_ratio, placement, reduction == "max",
-        xp.threads(),
+        xp.execution(),
     )
 
 
@@ -250,9 +250,9 @@ def _allocate_grad_rois(
 def _compute_grad_rois(
     xp, grad_rois, grad_output, inputs, rois, levels, scales, sampling_ratio, placement, reduction
 ):
-    _cpu.roi_align_grad_rois(
+    xp.core.roi_align_grad_rois(
         xp.describe(grad_rois), xp.describe(grad_output), *_describe(xp, inputs, rois, levels),
-        scales, sampling_ratio, placement, reduction == "max", xp.threads(),
+        scales, sampling_ratio, placement, reduction == "max", xp.execution(),
     )
 
 

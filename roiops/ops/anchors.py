@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -155,9 +155,9 @@ def _allocate(xp, like, height, width, stride_y, stride_x, sizes, aspect_ratios,
 def _compute(
     xp, anchors, like, height, width, stride_y, stride_x, sizes, aspect_ratios, convention
 ):
-    _cpu.grid_anchors(
+    xp.core.grid_anchors(
         xp.describe(anchors), height, width, stride_y, stride_x, sizes, aspect_ratios, convention,
-        xp.threads(),
+        xp.execution(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator, once_only
@@ -52,8 +52,8 @@ def _allocate(xp, boxes, sized):
 
 
 def _compute(xp, area, boxes, sized):
-    _cpu.box_area(
-        xp.describe(area.reshape(-1)), xp.describe(boxes.reshape(-1, 4)), sized, xp.threads()
+    xp.core.box_area(
+        xp.describe(area.reshape(-1)), xp.describe(boxes.reshape(-1, 4)), sized, xp.execution()
     )
 
 
@@ -62,9 +62,9 @@ def _allocate_backward(xp, grad_output, boxes, sized):
 
 
 def _compute_backward(xp, grad_boxes, grad_output, boxes, sized):
-    _cpu.box_area_backward(
+    xp.core.box_area_backward(
         xp.describe(grad_boxes.reshape(-1, 4)), xp.describe(grad_output.reshape(-1)),
-        xp.describe(boxes.reshape(-1, 4)), sized, xp.threads(),
+        xp.describe(boxes.reshape(-1, 4)), sized, xp.execution(),
     )
 
 

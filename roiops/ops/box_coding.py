@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator, once_only
@@ -231,9 +231,9 @@ def _allocate_encode(xp, reference_boxes, proposals, weights, plus_one):
 
 
 def _compute_encode(xp, deltas, reference_boxes, proposals, weights, plus_one):
-    _cpu.encode_boxes(
+    xp.core.encode_boxes(
         *(xp.describe(x.reshape(-1, 4)) for x in (deltas, reference_boxes, proposals)),
-        weights, plus_one, xp.threads(),
+        weights, plus_one, xp.execution(),
     )
 
 
@@ -249,8 +249,8 @@ def _compute_encode_backward(
     xp, grads, grad_output, reference_boxes, proposals, weights, plus_one
 ):
     arrays = (*grads, grad_output, reference_boxes, proposals)
-    _cpu.encode_boxes_backward(
-        *(xp.describe(x.reshape(-1, 4)) for x in arrays), weights, plus_one, xp.threads(),
+    xp.core.encode_boxes_backward(
+        *(xp.describe(x.reshape(-1, 4)) for x in arrays), weights, plus_one, xp.execution(),
     )
 
 
@@ -260,9 +260,9 @@ def _allocate_decode(xp, deltas, boxes, weights, scale_clamp, clip_to, plus_one)
 
 
 def _compute_decode(xp, decoded, deltas, boxes, weights, scale_clamp, clip_to, plus_one):
-    _cpu.decode_boxes(
+    xp.core.decode_boxes(
         *(xp.describe(_batched(x)) for x in (decoded, deltas, boxes)),
-        weights, scale_clamp, clip_to, plus_one, xp.threads(),
+        weights, scale_clamp, clip_to, plus_one, xp.execution(),
     )
 
 
@@ -279,9 +279,9 @@ def _compute_decode_backward(
     xp, grads, grad_output, deltas, boxes, weights, scale_clamp, clip_to, plus_one
 ):
     arrays = (*grads, grad_output, deltas, boxes)
-    _cpu.decode_boxes_backward(
+    xp.core.decode_boxes_backward(
         *(xp.describe(_batched(x)) for x in arrays),
-        weights, scale_clamp, clip_to, plus_one, xp.threads(),
+        weights, scale_clamp, clip_to, plus_one, xp.execution(),
     )
 
 

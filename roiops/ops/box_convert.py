@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator, once_only
@@ -83,8 +83,8 @@ def _check_shape(op, boxes, fmt):
 
 
 def _compute(xp, converted, boxes, in_fmt, out_fmt):
-    _cpu.box_convert(
-        *(xp.describe(_rows(x)) for x in (converted, boxes)), in_fmt, out_fmt, xp.threads()
+    xp.core.box_convert(
+        *(xp.describe(_rows(x)) for x in (converted, boxes)), in_fmt, out_fmt, xp.execution()
     )
 
 
@@ -97,9 +97,9 @@ def _allocate_backward(xp, grad_output, boxes, in_fmt, out_fmt):
 
 
 def _compute_backward(xp, grad_boxes, grad_output, boxes, in_fmt, out_fmt):
-    _cpu.box_convert_backward(
+    xp.core.box_convert_backward(
         *(xp.describe(_rows(x)) for x in (grad_boxes, grad_output, boxes)), in_fmt, out_fmt,
-        xp.threads(),
+        xp.execution(),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator, once_only
@@ -222,8 +222,8 @@ def _allocate(xp, boxes1, boxes2, kind, eps, plus_one):
 
 
 def _compute(xp, values, boxes1, boxes2, kind, eps, plus_one):
-    _cpu.box_iou(
-        *(_one_batch(xp, x) for x in (values, boxes1, boxes2)), kind, eps, plus_one, xp.threads()
+    xp.core.box_iou(
+        *(_one_batch(xp, x) for x in (values, boxes1, boxes2)), kind, eps, plus_one, xp.execution()
     )
 
 
@@ -239,7 +239,8 @@ def _allocate_backward(xp, grad_output, boxes1, boxes2, kind, eps, plus_one):
 
 def _compute_backward(xp, grads, grad_output, boxes1, boxes2, kind, eps, plus_one):
     arrays = (*grads, grad_output, boxes1, boxes2)
-    _cpu.box_iou_backward(*(_one_batch(xp, x) for x in arrays), kind, eps, plus_one, xp.threads())
+    described = (_one_batch(xp, x) for x in arrays)
+    xp.core.box_iou_backward(*described, kind, eps, plus_one, xp.execution())
 
 
 def _save(ctx, inputs, output):

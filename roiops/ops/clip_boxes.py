@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -62,9 +62,9 @@ def _allocate(xp, boxes, height, width):
 
 
 def _compute(xp, clipped, boxes, height, width):
-    _cpu.clip_boxes(
+    xp.core.clip_boxes(
         xp.describe(clipped.reshape(-1, 4)), xp.describe(boxes.reshape(-1, 4)), height, width,
-        xp.threads(),
+        xp.execution(),
     )
 
 
@@ -73,9 +73,9 @@ def _allocate_backward(xp, grad_output, boxes, height, width):
 
 
 def _compute_backward(xp, grad_boxes, grad_output, boxes, height, width):
-    _cpu.clip_boxes_backward(
+    xp.core.clip_boxes_backward(
         xp.describe(grad_boxes.reshape(-1, 4)), xp.describe(grad_output.reshape(-1, 4)),
-        xp.describe(boxes.reshape(-1, 4)), height, width, xp.threads(),
+        xp.describe(boxes.reshape(-1, 4)), height, width, xp.execution(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -78,9 +78,9 @@ def _allocate(xp, masks, boxes, height, width, convention):
 
 
 def _compute(xp, cropped, masks, boxes, height, width, convention):
-    _cpu.crop_masks(
+    xp.core.crop_masks(
         xp.describe(cropped), xp.describe(masks), xp.describe(boxes), convention == "detectron2",
-        xp.threads(),
+        xp.execution(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -80,8 +80,8 @@ def _allocate(xp, boxes, min_level, max_level, canonical_scale, canonical_level)
 
 def _compute(xp, levels, boxes, min_level, max_level, canonical_scale, canonical_level):
     begin = thresholds(min_level, max_level, canonical_scale, canonical_level)
-    _cpu.fpn_levels(
-        xp.describe(levels), xp.describe(boxes[:, -4:]), min_level, begin, xp.threads()
+    xp.core.fpn_levels(
+        xp.describe(levels), xp.describe(boxes[:, -4:]), min_level, begin, xp.execution()
     )
 
 

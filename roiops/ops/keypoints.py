@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -102,9 +102,9 @@ def _allocate_cells(xp, keypoints, boxes, size):
 
 def _compute_cells(xp, outputs, keypoints, boxes, size):
     cells, valid = outputs
-    _cpu.keypoints_to_heatmap(
+    xp.core.keypoints_to_heatmap(
         xp.describe(cells), xp.describe(valid), xp.describe(keypoints), xp.describe(boxes), size,
-        xp.threads(),
+        xp.execution(),
     )
 
 
@@ -117,8 +117,8 @@ def _allocate_keypoints(xp, heatmaps, boxes):
 
 
 def _compute_keypoints(xp, keypoints, heatmaps, boxes):
-    _cpu.heatmaps_to_keypoints(
-        xp.describe(keypoints), xp.describe(heatmaps), xp.describe(boxes), xp.threads()
+    xp.core.heatmaps_to_keypoints(
+        xp.describe(keypoints), xp.describe(heatmaps), xp.describe(boxes), xp.execution()
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -49,7 +49,7 @@ def _allocate(xp, masks):
 
 
 def _compute(xp, boxes, masks):
-    _cpu.masks_to_boxes(xp.describe(boxes), xp.describe(masks), xp.threads())
+    xp.core.masks_to_boxes(xp.describe(boxes), xp.describe(masks), xp.execution())
 
 
 _MASKS_TO_BOXES = Operator("masks_to_boxes", "(Tensor masks) -> Tensor", _allocate, _compute)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -107,9 +107,9 @@ def _allocate(xp, targets, boxes, high, low, allow_low_quality):
 
 
 def _compute(xp, outputs, targets, boxes, high, low, allow_low_quality):
-    _cpu.match_boxes(
+    xp.core.match_boxes(
         *(xp.describe(x) for x in outputs), [xp.describe(x) for x in targets],
-        [xp.describe(x) for x in boxes], high, low, allow_low_quality, xp.threads(),
+        [xp.describe(x) for x in boxes], high, low, allow_low_quality, xp.execution(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -162,9 +162,9 @@ def _allocate(xp: Namespace, boxes, scores, idxs, iou_threshold, plus_one):
 
 
 def _compute(xp: Namespace, keep, boxes, scores, idxs, iou_threshold, plus_one):
-    count = _cpu.nms(
+    count = xp.core.nms(
         xp.describe(keep), xp.describe(boxes), xp.describe(scores),
-        None if idxs is None else xp.describe(idxs), iou_threshold, plus_one, xp.threads(),
+        None if idxs is None else xp.describe(idxs), iou_threshold, plus_one, xp.execution(),
     )
     # A copy: the few kept must not hold the memory of all.
     return xp.concatenate([keep[:count]], 0)
@@ -197,9 +197,9 @@ def _allocate_padded(xp: Namespace, boxes, scores, idxs, iou_threshold, max_outp
 def _compute_padded(xp: Namespace, outputs, boxes, scores, idxs, iou_threshold, max_output,
                     score_threshold):
     indices, counts = outputs
-    _cpu.padded_nms(
+    xp.core.padded_nms(
         xp.describe(indices), xp.describe(counts), xp.describe(boxes), xp.describe(scores),
-        None if idxs is None else xp.describe(idxs), iou_threshold, score_threshold, xp.threads(),
+        None if idxs is None else xp.describe(idxs), iou_threshold, score_threshold, xp.execution(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -83,9 +83,9 @@ def _allocate(xp, masks, boxes, height, width, threshold, padding, convention):
 
 
 def _compute(xp, out, masks, boxes, height, width, threshold, padding, convention):
-    _cpu.paste_masks(
+    xp.core.paste_masks(
         xp.describe(out), xp.describe(masks), xp.describe(boxes), threshold, padding, convention,
-        xp.threads(),
+        xp.execution(),
     )
 
 

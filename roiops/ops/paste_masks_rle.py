@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -75,9 +75,9 @@ def _allocate(xp: Namespace, masks, boxes, height, width, threshold, padding, co
 
 
 def _compute(xp: Namespace, _, masks, boxes, height, width, threshold, padding, convention):
-    texts = _cpu.paste_masks_rle(
+    texts = xp.core.paste_masks_rle(
         xp.describe(masks), xp.describe(boxes), height, width, threshold, padding, convention,
-        xp.threads(),
+        xp.execution(),
     )
     offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     data = np.frombuffer(bytearray().join(texts), np.uint8)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -108,9 +108,9 @@ def _allocate(xp, vertices, polygons, objects, boxes, height, width):
 
 
 def _compute(xp, filled, vertices, polygons, objects, boxes, height, width):
-    _cpu.rasterize_polygons(
+    xp.core.rasterize_polygons(
         xp.describe(filled), xp.describe(vertices), xp.describe(polygons), xp.describe(objects),
-        xp.describe(boxes), xp.threads(),
+        xp.describe(boxes), xp.execution(),
     )
 
 

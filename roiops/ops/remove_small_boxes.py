@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -47,7 +47,7 @@ def _allocate(xp, boxes, min_size):
 
 
 def _compute(xp, keep, boxes, min_size):
-    count = _cpu.remove_small_boxes(xp.describe(keep), xp.describe(boxes), min_size)
+    count = xp.core.remove_small_boxes(xp.describe(keep), xp.describe(boxes), min_size)
     return xp.concatenate([keep[:count]], 0)
 
 

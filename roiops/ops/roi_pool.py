@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -96,8 +96,8 @@ def _allocate(xp, input, rois, height, width, spatial_scale):
 
 
 def _compute(xp, output, input, rois, height, width, spatial_scale):
-    _cpu.roi_pool_forward(
-        xp.describe(output), xp.describe(input), xp.describe(rois), spatial_scale, xp.threads(),
+    xp.core.roi_pool_forward(
+        xp.describe(output), xp.describe(input), xp.describe(rois), spatial_scale, xp.execution(),
         None,
     )
 
@@ -107,8 +107,8 @@ def _allocate_directional(xp, values, input, rois, height, width, spatial_scale)
 
 
 def _compute_directional(xp, output, values, input, rois, height, width, spatial_scale):
-    _cpu.roi_pool_forward(
-        xp.describe(output), xp.describe(input), xp.describe(rois), spatial_scale, xp.threads(),
+    xp.core.roi_pool_forward(
+        xp.describe(output), xp.describe(input), xp.describe(rois), spatial_scale, xp.execution(),
         xp.describe(values),
     )
 
@@ -120,9 +120,9 @@ def _allocate_grad_input(xp, grad_output, input, rois, spatial_scale):
 
 
 def _compute_grad_input(xp, grad_input, grad_output, input, rois, spatial_scale):
-    _cpu.roi_pool_grad_input(
+    xp.core.roi_pool_grad_input(
         xp.describe(grad_input), xp.describe(grad_output), xp.describe(input), xp.describe(rois),
-        spatial_scale, xp.threads(),
+        spatial_scale, xp.execution(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check
 from roiops._arrays import Array, Namespace, adopt
 from roiops._fx import leaf
 from roiops._operators import Operator
@@ -95,10 +95,10 @@ def _allocate(xp: Namespace, boxes, scores, idxs, method, iou_threshold, sigma, 
 def _compute(xp: Namespace, outputs, boxes, scores, idxs, method, iou_threshold, sigma,
              score_threshold):
     keep, new_scores = outputs
-    count = _cpu.soft_nms(
+    count = xp.core.soft_nms(
         xp.describe(keep), xp.describe(new_scores), xp.describe(boxes), xp.describe(scores),
         None if idxs is None else xp.describe(idxs), method, iou_threshold, sigma, score_threshold,
-        xp.threads(),
+        xp.execution(),
     )
     # Copies: the few kept must not hold the memory of all.
     return xp.concatenate([keep[:count]], 0), xp.concatenate([new_scores[:count]], 0)
