@@ -15,6 +15,7 @@
 
 #include "internal/channel_blocks.h"
 #include "internal/huge_pages.h"
+#include "internal/roi_align_check.h"
 #include "internal/roi_align_kernels.h"
 #include "internal/roi_align_plan.h"
 #include "roiops/check.h"
@@ -23,16 +24,6 @@
 
 namespace roiops {
 namespace {
-
-// The public function that an error speaks of.
-std::string op_name(const RoiAlignArgs& args, const char* suffix = "") {
-  if (args.placement == Placement::warp || args.placement == Placement::warp_mnc)
-    return std::string("roi_warp") + suffix;
-  if (args.position_sensitive)
-    return (args.placement == Placement::cells ? "ps_roi_pool" : "ps_roi_align") +
-           std::string(suffix);
-  return (args.levels.data ? "multiscale_roi_align" : "roi_align") + std::string(suffix);
-}
 
 template <class Acc>
 struct Tables;
@@ -168,65 +159,11 @@ void grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs
   });
 }
 
-void check(const std::string& name, const RoiAlignArgs& args, const Array& pooled,
-           const char* pooled_name) {
-  const char* op = name.c_str();
-  if (args.inputs.empty() || args.inputs.size() != args.spatial_scales.size())
-    throw std::invalid_argument(
-        message(op, ": input and spatial_scale must come in equal number, at least one"));
-  const Array& first = args.inputs[0];
-  check_features(op, "input", first);
-  check_floating(op, "boxes", args.rois);
-  check_shape(op, "boxes", args.rois, {-1, 5});
-  if (args.levels.data) {
-    check_shape(op, "levels", args.levels, {args.rois.shape[0]});
-    check_dtype(op, "levels", args.levels, DType::int64);
-  }
-  for (const Array& input : args.inputs) {
-    check_shape(op, "input", input, {first.shape[0], first.shape[1], -1, -1});
-    check_dtype(op, "input", input, first.dtype);
-    if (input.shape[2] < 1 || input.shape[3] < 1 || input.shape[2] > kMaxMapSide ||
-        input.shape[3] > kMaxMapSide)
-      throw std::invalid_argument(
-          message(op, ": input must have height and width in [1, 2^30]; got ", shape_text(input)));
-  }
-  const int64_t channels = args.position_sensitive ? -1 : first.shape[1];
-  check_shape(op, pooled_name, pooled, {args.rois.shape[0], channels, -1, -1});
-  const int64_t rows = pooled.shape[2], cols = pooled.shape[3];
-  if (rows < 1 || cols < 1)
-    throw std::invalid_argument(
-        message(op, ": output_size must be at least 1; got ", shape_text(pooled)));
-  if (args.position_sensitive && (first.shape[1] % rows || first.shape[1] / rows % cols ||
-                                  first.shape[1] / rows / cols != pooled.shape[1]))
-    throw std::invalid_argument(message(op, ": input must have a channel per bin and channel of ",
-                                        pooled_name, " ", shape_text(pooled), "; got ",
-                                        shape_text(first)));
-  if (args.max && args.position_sensitive)
-    throw std::invalid_argument(message(op, ": reduction must be the mean"));
-  if (args.placement == Placement::cells && !args.position_sensitive)
-    throw std::invalid_argument(message(op, ": whole cells are pooled position-sensitively"));
-  check_dtype(op, pooled_name, pooled, first.dtype);
-  if (args.sampling_ratio > kMaxSamplingRatio)
-    throw std::invalid_argument(message(op, ": sampling_ratio must be at most ", kMaxSamplingRatio,
-                                        "; got ", args.sampling_ratio));
-}
-
-void check_like_inputs(const std::string& op, const char* name, const std::vector<Array>& maps,
-                       const RoiAlignArgs& args) {
-  if (maps.size() != args.inputs.size())
-    throw std::invalid_argument(message(op, ": ", name, " must have one map per input"));
-  for (size_t l = 0; l < maps.size(); ++l) {
-    const int64_t* s = args.inputs[l].shape;
-    check_shape(op.c_str(), name, maps[l], {s[0], s[1], s[2], s[3]});
-    check_dtype(op.c_str(), name, maps[l], args.inputs[l].dtype);
-  }
-}
-
 }  // namespace
 
 void roi_align_forward(const Array& output, const RoiAlignArgs& args,
                        const std::vector<Array>& values) {
-  check(op_name(args), args, output, "output");
+  check_roi_align(op_name(args), args, output, "output");
   if (!values.empty()) check_like_inputs(op_name(args), "values", values, args);
   if (output.size() == 0) {  // no channels: the RoIs are checked, no stencils made
     RoiGroups(op_name(args), args.rois, args.levels, args.inputs[0].shape[0],
@@ -241,7 +178,7 @@ void roi_align_forward(const Array& output, const RoiAlignArgs& args,
 void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
                           const RoiAlignArgs& args) {
   const std::string op = op_name(args, "_backward");
-  check(op, args, grad_output, "grad_output");
+  check_roi_align(op, args, grad_output, "grad_output");
   check_like_inputs(op, "grad_input", grad_inputs, args);
   dispatch_features(grad_output.dtype, [&](auto stored, auto summed) {
     grad_input<decltype(stored), decltype(summed)>(grad_inputs, grad_output, args);
@@ -250,11 +187,8 @@ void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& gr
 
 void roi_align_grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs& args) {
   const std::string op = op_name(args, "_backward");
-  check(op, args, grad_output, "grad_output");
-  if (args.placement == Placement::cells)
-    throw std::invalid_argument(message(op, ": whole cells give the boxes no gradient"));
-  check_shape(op.c_str(), "grad_rois", result, {args.rois.shape[0], 5});
-  check_floating(op.c_str(), "grad_rois", result);
+  check_roi_align(op, args, grad_output, "grad_output");
+  check_grad_rois(op, result, args);
   dispatch_features(grad_output.dtype, [&](auto stored, auto summed) {
     grad_rois<decltype(stored), decltype(summed)>(result, grad_output, args);
   });

@@ -58,6 +58,43 @@ const char* launch(const char* name, void (*kernel)(Parameters...), const Launch
 #endif
 }
 
+// One rounding, where a sum may have it: kernels are compiled without contraction, because they
+// decide as the CPU does. The emulator rounds twice.
+#if defined(ROIOPS_EMULATED)
+template <class T>
+T multiply_add(T a, T b, T c) {
+  return a * b + c;
+}
+#else
+__device__ __forceinline__ float multiply_add(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
+__device__ __forceinline__ double multiply_add(double a, double b, double c) {
+  return __fma_rn(a, b, c);
+}
+#endif
+
+// Makes `device` the current one, and in the end the one before.
+class OnDevice {
+ public:
+#if defined(ROIOPS_EMULATED)
+  explicit OnDevice(int) {}
+#else
+  explicit OnDevice(int device) {
+    cudaGetDevice(&before_);
+    if (device != before_) cudaSetDevice(device);
+    device_ = device;
+  }
+  ~OnDevice() {
+    if (device_ != before_) cudaSetDevice(before_);
+  }
+  OnDevice(const OnDevice&) = delete;
+
+ private:
+  int before_ = 0, device_ = 0;
+#endif
+};
+
 // Numbers that are loaded and stored at once.
 template <class T, int n>
 struct alignas(sizeof(T) * n) Vector {

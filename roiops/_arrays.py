@@ -117,6 +117,9 @@ class NumPy:
 
 NUMPY = NumPy()
 
+NAMESPACES: dict[type, Namespace] = {}
+"""Of further kinds of arrays, by their type."""
+
 
 _torch: Any = None
 """The module of that name, once torch is there."""
@@ -194,6 +197,8 @@ def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
             return _torch.TORCH, x
         if isinstance(x, _torch.Proxy):  # it seems to have every attribute
             raise TypeError(f"{op}: {name} is a torch.fx.Proxy")
+    if type(x) in NAMESPACES:
+        return NAMESPACES[type(x)], x
     if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
         return NUMPY, _checked(op, name, _from_dlpack(op, name, x))
     raise TypeError(f"{op}: {name} must be a NumPy array or a torch tensor; got {_type_name(x)}")

@@ -4,13 +4,19 @@ Another one joins by a line in BACKENDS. Its arrays may live elsewhere, so a tes
 to the backend and gets NumPy arrays back.
 """
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import emulated_device
 import numpy as np
+from emulated_device import EmulatedDevice
+
+import roiops
+from roiops import _arrays
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,18 @@ class Backend:
     to_numpy: Callable[[Any], np.ndarray]
     is_array: Callable[[Any], bool]
 
+    findings: Callable[[], str] = str
+    """What the machine found wrong with the operators' accesses since it was asked last."""
+
     def __call__(self, operator: str, *args: Any, **kwargs: Any) -> Any:
         """Run an operator. Arrays are converted wherever they stand in lists and tuples."""
-        result = getattr(self.ops, operator)(
-            *convert(args, is_numpy, self.asarray), **convert(kwargs, is_numpy, self.asarray)
-        )
+        try:
+            result = getattr(self.ops, operator)(
+                *convert(args, is_numpy, self.asarray), **convert(kwargs, is_numpy, self.asarray)
+            )
+        finally:
+            found = self.findings()
+            assert not found, found
         return convert(result, self.is_array, self.to_numpy)
 
 
@@ -59,12 +72,48 @@ def numpy_backend(name: str, module: str) -> Backend:
     return Backend(name, importlib.import_module(module), lambda a: a, lambda a: a, is_numpy)
 
 
+@functools.cache
+def emulated_device_of(kind: str) -> EmulatedDevice:
+    return EmulatedDevice(kind)
+
+
+def emulated_backend(kind: str) -> Backend:
+    """The CUDA kernels, run by the emulator; with "hooks" it sees every access."""
+    device = emulated_device_of(kind)
+    _arrays.NAMESPACES[device.array] = device
+    return Backend(
+        "emulated", roiops, device.asarray, device.to_numpy,
+        lambda x: isinstance(x, device.array), device.findings,
+    )  # fmt: skip
+
+
 # name: what makes the backend. "cpu" takes NumPy and torch arrays alike: NumPy here, torch in
 # tests/ops/test_torch_*.py, which hold both to the same bits.
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "reference": lambda: numpy_backend("reference", "roiops.reference"),
     "cpu": lambda: numpy_backend("cpu", "roiops"),
+    "emulated": lambda: emulated_backend("plain"),
 }
+# The kernels that exist so far, by the files that test them.
+EMULATED = {
+    f"test_{name}.py"
+    for name in (
+        "fpn_levels",
+        "multiscale_roi_align",
+        "ps_roi_align",
+        "ps_roi_pool",
+        "roi_align",
+        "roi_align_gradients",
+        "roi_warp",
+    )
+}
+
+
+def backends_for(file: str) -> list[str]:
+    """Of a file of tests."""
+    emulated = file in EMULATED and emulated_device.available()
+    return [name for name in BACKENDS if name != "emulated" or emulated]
+
 
 # Public functions that are no operators: they say what this machine is.
 ABOUT_THE_MACHINE = {"backends", "get_num_threads", "set_num_threads", "show_config"}

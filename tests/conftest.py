@@ -4,7 +4,7 @@
 """
 
 import pytest
-from backends import BACKENDS, Backend
+from backends import BACKENDS, Backend, backends_for
 from hypothesis import HealthCheck, settings
 
 # Derandomised: a red test in CI is a defect, not bad luck, and is the same red test here.
@@ -25,13 +25,28 @@ settings.register_profile(
 settings.load_profile("ci")
 
 
-@pytest.fixture(scope="session", params=list(BACKENDS))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    names = backends_for(metafunc.definition.path.name)
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", names, indirect=True, scope="session")
+    if "compiled" in metafunc.fixturenames:
+        names.remove("reference")
+        metafunc.parametrize("compiled", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend in turn, the reference too: what is independent of it must hold for it."""
     return BACKENDS[request.param]()
 
 
-@pytest.fixture(scope="session", params=[name for name in BACKENDS if name != "reference"])
+@pytest.fixture(scope="session")
 def compiled(request: pytest.FixtureRequest) -> Backend:
     """Each backend that is compared with the reference."""
     return BACKENDS[request.param]()
+
+
+@pytest.fixture(scope="session")
+def cpu() -> Backend:
+    """For what no other backend has: memory that may be short."""
+    return BACKENDS["cpu"]()

@@ -40,13 +40,6 @@ struct StencilChunk {
   std::vector<Merged> merged;  // of the bin at hand
 };
 
-template <class T>
-bool finite_roi(const T* roi, const RoiAxis<T>& y, const RoiAxis<T>& x) {
-  return std::isfinite(roi[0]) && std::isfinite(roi[1]) && std::isfinite(roi[2]) &&
-         std::isfinite(roi[3]) && std::isfinite(y.start) && std::isfinite(y.length) &&
-         std::isfinite(x.start) && std::isfinite(x.length);
-}
-
 template <class Acc>
 class Plan {
  public:
@@ -183,17 +176,12 @@ class Plan {
                 input.shape[3]);
       return;
     }
-    RoiAxis<T> y = make_axis(roi[1], roi[3], scale, args_.placement, bins_y_, args_.sampling_ratio);
-    RoiAxis<T> x = make_axis(roi[0], roi[2], scale, args_.placement, bins_x_, args_.sampling_ratio);
-    // In double: float64 features under float32 boxes are still averaged to full precision.
-    double inverse = 1.0 / std::max(static_cast<double>(y.grid) * x.grid, 1.0);
-    if (!finite_roi(roi, y, x)) {
-      y.grid = x.grid = T(0);
-      inverse = 0.0;
-    }
+    const RoiAxes<T> axes =
+        make_axes(roi, scale, args_.placement, bins_y_, bins_x_, args_.sampling_ratio);
     // The mean's 1/n rides on the row weights. The maximum takes one sample: its weight is 1.
-    add_axis(chunk, y, bins_y_, input.shape[2], scale, static_cast<Acc>(args_.max ? 1.0 : inverse));
-    add_axis(chunk, x, bins_x_, input.shape[3], scale, Acc(1));
+    add_axis(chunk, axes.y, bins_y_, input.shape[2], scale,
+             static_cast<Acc>(args_.max ? 1.0 : axes.inverse));
+    add_axis(chunk, axes.x, bins_x_, input.shape[3], scale, Acc(1));
     if (args_.max)
       check_samples(chunk, k);
     else
@@ -215,11 +203,10 @@ class Plan {
       for (int64_t m = 0; m < range.count; ++m) {
         const AxisSample<T> s =
             sample_axis(axis, p, range.first + static_cast<double>(m), bins, size);
-        const T slope = s.sloped ? scale : T(0);
-        const T end = axis.clamped ? T(0) : s.position;
-        chunk.samples.push_back(
-            {s.low, s.high, static_cast<Acc>(s.weight_low), static_cast<Acc>(s.weight_high),
-             static_cast<Acc>(slope * (T(1) - end)), static_cast<Acc>(slope * end), s.valid});
+        const EndSlopes<T> slopes = end_slopes(axis, s, scale);
+        chunk.samples.push_back({s.low, s.high, static_cast<Acc>(s.weight_low),
+                                 static_cast<Acc>(s.weight_high), static_cast<Acc>(slopes.start),
+                                 static_cast<Acc>(slopes.end), s.valid});
         if (!s.valid) continue;
         low = std::min(low, s.low);
         high = std::max(high, s.high);

@@ -75,6 +75,32 @@ ROIOPS_INLINE RoiAxis<T> make_axis(T low, T high, T scale, Placement placement, 
   return axis;
 }
 
+// Both axes of an RoI x1, y1, x2, y2 in image pixels, and one by the number of a bin's samples.
+// That is a double: float64 features under float32 boxes are averaged to full precision. An RoI
+// that is not finite, also after scaling, has no samples and no mean.
+template <class T>
+struct RoiAxes {
+  RoiAxis<T> y, x;
+  double inverse;
+};
+
+template <class T>
+ROIOPS_INLINE RoiAxes<T> make_axes(const T* roi, T scale, Placement placement, int64_t bins_y,
+                                   int64_t bins_x, int64_t sampling_ratio) {
+  RoiAxes<T> axes{make_axis(roi[1], roi[3], scale, placement, bins_y, sampling_ratio),
+                  make_axis(roi[0], roi[2], scale, placement, bins_x, sampling_ratio), 0.0};
+  bool finite = std::isfinite(axes.y.start) && std::isfinite(axes.y.length) &&
+                std::isfinite(axes.x.start) && std::isfinite(axes.x.length);
+  for (int side = 0; side < 4; ++side) finite = finite && std::isfinite(roi[side]);
+  if (finite) {
+    const double samples = static_cast<double>(axes.y.grid) * static_cast<double>(axes.x.grid);
+    axes.inverse = 1.0 / (samples > 1.0 ? samples : 1.0);
+  } else {
+    axes.y.grid = axes.x.grid = T(0);
+  }
+  return axes;
+}
+
 // Which samples of bin `p` can touch the map: [first, first + count). An enormous or far-away RoI
 // costs no more than the map is long. Found in double with a margin; each is then tested exactly.
 struct SampleRange {
@@ -126,6 +152,21 @@ ROIOPS_INLINE AxisSample<T> sample_axis(const RoiAxis<T>& axis, int64_t p, doubl
   return s;
 }
 
+// By how much a sample's coordinate moves with the RoI's low and high end, per image pixel; 0 where
+// its value does not follow.
+template <class T>
+struct EndSlopes {
+  T start, end;
+};
+
+template <class T>
+ROIOPS_INLINE EndSlopes<T> end_slopes(const RoiAxis<T>& axis, const AxisSample<T>& sample,
+                                      T scale) {
+  const T slope = sample.sloped ? scale : T(0);
+  const T end = axis.clamped ? T(0) : sample.position;
+  return {slope * (T(1) - end), slope * end};
+}
+
 // A whole number as a cell of [0, limit]. Compared as an integer in the end: above 2^24 a float32
 // limit may be rounded past the map.
 template <class T>
@@ -153,6 +194,17 @@ ROIOPS_INLINE void pool_cells(T low, T high, T scale, bool last_cell, int64_t p,
   const bool finite = std::isfinite(from) && std::isfinite(to);
   *begin = finite ? clamped_cell(from, limit) : 0;
   *end = finite ? clamped_cell(to, limit) : 0;
+}
+
+// The pyramid level of a box x1, y1, x2, y2: how many of the `smallest` areas, ascending, its area
+// reaches. One that is not positive or not finite reaches none.
+template <class T>
+ROIOPS_INLINE int64_t levels_reached(const T* box, const T* smallest, int64_t count) {
+  const T area = (box[2] - box[0]) * (box[3] - box[1]);
+  int64_t reached = 0;
+  if (area > 0 && std::isfinite(area))
+    for (int64_t l = 0; l < count; ++l) reached += area >= smallest[l];
+  return reached;
 }
 
 // What two boxes x1, y1, x2, y2 share and cover. `one` is 1 for the legacy convention in which a

@@ -8,9 +8,11 @@ namespace roiops::binding {
 namespace py = pybind11;
 
 void bind_boxes(py::module_& m);
+void bind_fpn_levels(py::module_& m);
 void bind_keypoints(py::module_& m);
 void bind_masks(py::module_& m);
-void bind_pooling(py::module_& m);
+void bind_roi_align(py::module_& m);
+void bind_roi_pool(py::module_& m);
 void bind_suppression(py::module_& m);
 
 }  // namespace roiops::binding

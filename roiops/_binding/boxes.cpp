@@ -12,7 +12,6 @@
 #include "roiops/box_convert.h"
 #include "roiops/box_iou.h"
 #include "roiops/clip_boxes.h"
-#include "roiops/fpn_levels.h"
 #include "roiops/masks_to_boxes.h"
 #include "roiops/match_boxes.h"
 #include "roiops/remove_small_boxes.h"
@@ -191,13 +190,6 @@ void bind_boxes(py::module_& m) {
           py::gil_scoped_release release;
           roiops::match_boxes(indices, marks, overlaps, args);
         });
-
-  m.def("fpn_levels", [](const py::object& levels, const py::object& boxes, int64_t min_level,
-                         const std::vector<double>& thresholds, const Execution& execution) {
-    const Array out = view(levels), in = view(boxes);
-    py::gil_scoped_release release;
-    roiops::fpn_levels(out, in, min_level, thresholds, execution);
-  });
 
   m.def("grid_anchors",
         [](const py::object& anchors, int64_t height, int64_t width, double stride_y,

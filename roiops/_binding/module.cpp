@@ -1,5 +1,6 @@
-// The compiled module roiops._cpu: one function per function of the core. Checks for people and
-// allocation are done in Python; here arrays become views and the interpreter lock is released.
+// A compiled module, one for each backend: roiops._cpu has the functions of the core, the other
+// those of cuda/ that exist so far. Checks for people and allocation are done in Python; here
+// arrays become views and the interpreter lock is released.
 #include <pybind11/pybind11.h>
 
 #include "bindings.h"
@@ -7,7 +8,7 @@
 #include "roiops/isa.h"
 #include "roiops/parallel.h"
 
-PYBIND11_MODULE(_cpu, m) {
+PYBIND11_MODULE(ROIOPS_MODULE, m) {
   namespace py = pybind11;
   py::register_exception_translator([](std::exception_ptr p) {
     try {
@@ -17,6 +18,9 @@ PYBIND11_MODULE(_cpu, m) {
     }
   });
 
+  roiops::binding::bind_fpn_levels(m);
+  roiops::binding::bind_roi_align(m);
+#if !defined(ROIOPS_CUDA)
   m.def("num_threads", &roiops::num_threads);
   m.def("set_num_threads", &roiops::set_num_threads);
   m.def("active_isa", [] { return roiops::isa_name(roiops::active_isa()); });
@@ -24,6 +28,7 @@ PYBIND11_MODULE(_cpu, m) {
   roiops::binding::bind_boxes(m);
   roiops::binding::bind_keypoints(m);
   roiops::binding::bind_masks(m);
-  roiops::binding::bind_pooling(m);
+  roiops::binding::bind_roi_pool(m);
   roiops::binding::bind_suppression(m);
+#endif
 }

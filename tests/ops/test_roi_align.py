@@ -562,28 +562,24 @@ def test_no_image_and_no_boxes(backend: Backend) -> None:
     assert backend("roi_align", np.zeros((0, 3, 4, 5), np.float32), [], 2).shape == (0, 3, 2, 2)
 
 
-def test_a_region_that_no_memory_holds_is_an_error(compiled: Backend) -> None:
+def test_a_region_that_no_memory_holds_is_an_error(cpu: Backend) -> None:
     whole = np.broadcast_to(np.ones(1, np.float32), (1, 1, 2**30, 2**30))
     with pytest.raises(MemoryError):
-        compiled("roi_align", whole, np.array([[0, 0, 0, 2**30, 2**30]], np.float32), 7, 1.0, 1)
+        cpu("roi_align", whole, np.array([[0, 0, 0, 2**30, 2**30]], np.float32), 7, 1.0, 1)
 
 
-def test_a_maximum_of_more_samples_than_can_be_numbered_is_an_error(compiled: Backend) -> None:
+def test_a_maximum_of_more_samples_than_can_be_numbered_is_an_error(cpu: Backend) -> None:
     side = 2**17
     whole = np.broadcast_to(np.ones(1, np.float32), (1, 1, side, side))
     with pytest.raises(ValueError, match=r"^roi_align: boxes\[0\] must take at most 2\^30 samples"):
-        compiled(
-            "roi_align", whole, np.array([[0, 0, 0, side, side]], np.float32), 1, reduction="max"
-        )
+        cpu("roi_align", whole, np.array([[0, 0, 0, side, side]], np.float32), 1, reduction="max")
 
 
-def test_maps_with_enormous_sides_are_refused_or_right(compiled: Backend) -> None:
+def test_a_map_with_an_enormous_side_is_refused_or_right(compiled: Backend) -> None:
     # Without the memory: a stride of 0. 2^30 is the longest side whose coordinates fit an int32.
     one = np.ones(1, np.float32)
     rois = np.array([[0, 2**30 - 300, 0, 2**30, 1]], np.float32)
     longest = np.broadcast_to(one, (1, 1, 1, 2**30))
     assert compiled("roi_align", longest, rois, 1, 1.0, 2, True) == 1
-    assert compiled("roi_pool", longest, rois, 1) == 1
-    for operator in ("roi_align", "roi_pool"):
-        with pytest.raises(ValueError, match=r"H, W from 1 to 2\^30"):
-            compiled(operator, np.broadcast_to(one, (1, 1, 1, 2**30 + 1)), rois, 1)
+    with pytest.raises(ValueError, match=r"H, W from 1 to 2\^30"):
+        compiled("roi_align", np.broadcast_to(one, (1, 1, 1, 2**30 + 1)), rois, 1)

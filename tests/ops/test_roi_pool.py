@@ -172,3 +172,13 @@ def test_no_channels(backend: Backend) -> None:
     assert backend("roi_pool", features, rois, 2).shape == (1, 0, 2, 2)
     grad = np.zeros((1, 0, 2, 2), np.float32)
     assert backend("roi_pool_backward", grad, features, rois).shape == features.shape
+
+
+def test_a_map_with_an_enormous_side_is_refused_or_right(compiled: Backend) -> None:
+    # Without the memory: a stride of 0. 2^30 is the longest side whose coordinates fit an int32.
+    one = np.ones(1, np.float32)
+    rois = np.array([[0, 2**30 - 300, 0, 2**30, 1]], np.float32)
+    longest = np.broadcast_to(one, (1, 1, 1, 2**30))
+    assert compiled("roi_pool", longest, rois, 1) == 1
+    with pytest.raises(ValueError, match=r"H, W from 1 to 2\^30"):
+        compiled("roi_pool", np.broadcast_to(one, (1, 1, 1, 2**30 + 1)), rois, 1)

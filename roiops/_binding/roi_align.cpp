@@ -1,11 +1,10 @@
-// Pooling of regions: roi_align (and with it roi_warp, the pyramid and the position-sensitive
-// poolings), roi_pool.
+// roi_align, and with it roi_warp, the pyramid and the position-sensitive poolings.
+#include "roiops/roi_align.h"
+
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include "bindings.h"
-#include "roiops/roi_align.h"
-#include "roiops/roi_pool.h"
 #include "views.h"
 
 namespace roiops::binding {
@@ -32,7 +31,7 @@ RoiAlignArgs roi_align_args(const py::sequence& inputs, const py::object& rois,
 
 }  // namespace
 
-void bind_pooling(py::module_& m) {
+void bind_roi_align(py::module_& m) {
   m.def("roi_align_forward",
         [](const py::object& output, const py::sequence& inputs, const py::object& rois,
            const py::object& levels, std::vector<double> scales, int64_t sampling_ratio,
@@ -69,24 +68,6 @@ void bind_pooling(py::module_& m) {
           const Array out = view(grad_rois), grad = view(grad_output);
           py::gil_scoped_release release;
           roiops::roi_align_grad_rois(out, grad, args);
-        });
-
-  m.def("roi_pool_forward",
-        [](const py::object& output, const py::object& input, const py::object& rois,
-           double spatial_scale, const Execution& execution, const py::object& values) {
-          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, execution};
-          const Array out = view(output), direction = view_or_none(values);
-          py::gil_scoped_release release;
-          roiops::roi_pool_forward(out, args, direction);
-        });
-
-  m.def("roi_pool_grad_input",
-        [](const py::object& grad_input, const py::object& grad_output, const py::object& input,
-           const py::object& rois, double spatial_scale, const Execution& execution) {
-          const roiops::RoiPoolArgs args{view(input), view(rois), spatial_scale, execution};
-          const Array out = view(grad_input), grad = view(grad_output);
-          py::gil_scoped_release release;
-          roiops::roi_pool_grad_input(out, grad, args);
         });
 }
 

@@ -1,0 +1,638 @@
+// RoIAlign on a GPU, with it RoIWarp, the pyramid and the position-sensitive poolings.
+//
+// Forward: a block has one RoI and some channels, a thread one output at a time. Where each bin
+// reads, along each axis by itself, the block finds once, in shared memory.
+// Backward to the input: a block owns 8 x 8 cells of one map and 32 of its channels, a thread one
+// cell and 8 channels, in registers. It visits the RoIs that can reach these cells in the order of
+// their index: nothing is added by two threads, and the same bits come out each time.
+// Backward to the boxes: a block owns an RoI; its threads' sums are added as a tree. Which outputs
+// a thread has does not follow the layout: it would show in the bits. Maximum: the winner's place
+// is found for each output, and kept for the backward pass to the input (16 or 24 bytes for each
+// output, the only memory of that size).
+//
+// Bytes moved, of a map of 256 channels and float32 RoIs of 7 x 7 bins: the cells under an RoI once
+// per block, the rest from the caches; outputs once. Not measured on a GPU yet.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "compat.cuh"  // first: it says what the geometry is compiled for
+#include "internal/roi_align_check.h"
+#include "maps.cuh"
+#include "roi_align_regions.cuh"
+#include "roiops/roi_align.h"
+
+namespace roiops {
+namespace cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+// An output of the tile of bins that begins at (top, left): its channel and bin, from its number
+// among `channels` x bins. Those of neighbouring threads are neighbours in memory.
+struct Item {
+  int64_t channel, y, x;
+};
+struct Tile {
+  int64_t top, left, rows, cols;
+  bool channels_last;
+
+  __device__ int64_t items(int64_t channels) const { return channels * rows * cols; }
+  __device__ Item item(int64_t i, int64_t channels) const {
+    if (channels_last) return {i % channels, top + i / channels / cols, left + i / channels % cols};
+    return {i / (rows * cols), top + i / cols % rows, left + i % cols};
+  }
+};
+
+// Calls visit(tile) for the tiles of all bins.
+template <class C, class Visit>
+__device__ void each_tile(const Regions<C>& all, bool channels_last, const Visit& visit) {
+  for (int64_t top = 0; top < all.bins_y; top += kBins)
+    for (int64_t left = 0; left < all.bins_x; left += kBins)
+      visit(Tile{top, left, all.bins_y - top < kBins ? all.bins_y - top : kBins,
+                 all.bins_x - left < kBins ? all.bins_x - left : kBins, channels_last});
+}
+
+template <class T, class Acc, class C>
+__global__ void mean_forward(Regions<C> all, Pyramid<const T> maps, Maps<T> output,
+                             int64_t channels, int64_t chunk) {
+  ROIOPS_SHARED(Tap<Acc>, taps, 2 * kTaps);
+  ROIOPS_SHARED(int32_t, begin, 2 * (kBins + 1));
+  const int64_t k = blockIdx.x, first = blockIdx.y * chunk;
+  const int64_t count = channels - first < chunk ? channels - first : chunk;
+  const Region<C> region = region_at(all, k);
+  const Maps<const T> map = maps.level[region.level];
+  const auto y = tap_axis<Acc>(all, region, false, map.height, false);
+  const auto x = tap_axis<Acc>(all, region, true, map.width, false);
+  TapTable<Acc> table{taps, begin, {0, 0}};
+  each_tile(all, output.channel == 1, [&](const Tile& tile) {
+    if (region.usable) table.find(y, x, tile.top, tile.left);
+    for (int64_t i = threadIdx.x; i < tile.items(count); i += kThreads) {
+      const Item at = tile.item(i, count);
+      const int64_t c = first + at.channel;
+      Acc sum = 0;
+      if (region.usable) {
+        const T* from = &map.at(region.image, all.channel(c, at.y, at.x), 0, 0);
+        table.each(y, 0, at.y, [&](const Tap<Acc>& ty) {
+          const T* row = from + ty.cell * map.row;
+          Acc along = 0;
+          table.each(x, 1, at.x, [&](const Tap<Acc>& tx) {
+            along = multiply_add(tx.weight, read(row[tx.cell * map.cell]), along);
+          });
+          sum = multiply_add(ty.weight, along, sum);
+        });
+      }
+      write(output.at(k, c, at.y, at.x), sum);
+    }
+  });
+}
+
+// x1, y1, x2, y2 of a thread; of the block after add_up, in thread 0.
+template <class Acc>
+struct Sides {
+  Acc side[4] = {0, 0, 0, 0};
+
+  __device__ void add(Acc g, Acc by_x_start, Acc by_y_start, Acc by_x_end, Acc by_y_end) {
+    side[0] = multiply_add(g, by_x_start, side[0]);
+    side[1] = multiply_add(g, by_y_start, side[1]);
+    side[2] = multiply_add(g, by_x_end, side[2]);
+    side[3] = multiply_add(g, by_y_end, side[3]);
+  }
+  __device__ void add_up(Acc* shared) {  // 4 * kThreads
+    for (int s = 0; s < 4; ++s) shared[s * kThreads + threadIdx.x] = side[s];
+    __syncthreads();
+    for (int half = kThreads / 2; half > 0; half /= 2) {
+      if (static_cast<int>(threadIdx.x) < half)
+        for (int s = 0; s < 4; ++s)
+          shared[s * kThreads + threadIdx.x] += shared[s * kThreads + threadIdx.x + half];
+      __syncthreads();
+    }
+    for (int s = 0; s < 4; ++s) side[s] = shared[s * kThreads];
+  }
+};
+
+template <class C, class Acc>
+__device__ void store_sides(C* grad_rois, int64_t stride, const Sides<Acc>& sums) {
+  if (threadIdx.x) return;
+  grad_rois[0] = C(0);
+  for (int s = 0; s < 4; ++s) grad_rois[(1 + s) * stride] = static_cast<C>(sums.side[s]);
+}
+
+template <class T, class Acc, class C>
+__global__ void mean_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const T> grad_output,
+                               int64_t channels, C* grad_rois, int64_t roi_stride,
+                               int64_t side_stride) {
+  ROIOPS_SHARED(Tap<Acc>, taps, 2 * kTaps);
+  ROIOPS_SHARED(int32_t, begin, 2 * (kBins + 1));
+  ROIOPS_SHARED(Acc, shared, 4 * kThreads);
+  const int64_t k = blockIdx.x;
+  const Region<C> region = region_at(all, k);
+  const Maps<const T> map = maps.level[region.level];
+  const auto y = tap_axis<Acc>(all, region, false, map.height, true);
+  const auto x = tap_axis<Acc>(all, region, true, map.width, true);
+  TapTable<Acc> table{taps, begin, {0, 0}};
+  Sides<Acc> sums;
+  if (region.usable)
+    each_tile(all, false, [&](const Tile& tile) {
+      table.find(y, x, tile.top, tile.left);
+      for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
+        const Item at = tile.item(i, channels);
+        const T* from = &map.at(region.image, all.channel(at.channel, at.y, at.x), 0, 0);
+        Acc x_start = 0, y_start = 0, x_end = 0, y_end = 0;
+        bool any = false;
+        table.each(y, 0, at.y, [&](const Tap<Acc>& ty) {
+          const T* row = from + ty.cell * map.row;
+          Acc value = 0, start = 0, end = 0;
+          table.each(x, 1, at.x, [&](const Tap<Acc>& tx) {
+            const Acc v = read(row[tx.cell * map.cell]);
+            value = multiply_add(tx.weight, v, value);
+            start = multiply_add(tx.start, v, start);
+            end = multiply_add(tx.end, v, end);
+            any = true;
+          });
+          x_start = multiply_add(ty.weight, start, x_start);
+          y_start = multiply_add(ty.start, value, y_start);
+          x_end = multiply_add(ty.weight, end, x_end);
+          y_end = multiply_add(ty.end, value, y_end);
+        });
+        if (any)
+          sums.add(read(grad_output.at(k, at.channel, at.y, at.x)), x_start, y_start, x_end, y_end);
+      }
+    });
+  sums.add_up(shared);
+  store_sides(grad_rois + k * roi_stride, side_stride, sums);
+}
+
+// --- backward to the input -----------------------------------------------------------------------
+
+constexpr int kSide = 8;  // cells of a tile of the map, along each axis
+constexpr int kOwn = 8;   // channels of a thread
+constexpr int kGroups = kThreads / (kSide * kSide);
+constexpr int kBlockChannels = kOwn * kGroups;
+
+// Which cells an RoI can reach: a rectangle, somewhat large. An unusable RoI reaches none.
+struct Reach {
+  int64_t image;
+  int32_t level, top, bottom, left, right;  // [top, bottom), [left, right)
+};
+
+__device__ inline void reach_along(double start, double length, int64_t size, int32_t* begin,
+                                   int32_t* end) {
+  // Coordinates are rounded: by a part in a million at most, and pooled cells to the next ones.
+  const double margin = 3 + 1e-6 * (std::fabs(start) + std::fabs(length));
+  const double low = length < 0 ? start + length : start;  // an inverted box, aligned
+  const double first = low - margin, last = low + std::fabs(length) + margin;
+  *begin = first > 0 ? static_cast<int32_t>(first < size ? first : size) : 0;
+  *end = last > 0 ? static_cast<int32_t>(last < size ? last : size) : 0;
+}
+
+template <class T, class C>
+__global__ void find_reach(Regions<C> all, Pyramid<T> maps, Reach* reach) {
+  const int64_t k = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (k >= all.count) return;
+  const Region<C> r = region_at(all, k);
+  const Maps<T>& map = maps.level[r.level];
+  Reach to{r.image, r.level, 0, 0, 0, 0};
+  if (r.usable && std::isfinite(r.axes.y.start) && std::isfinite(r.axes.y.length) &&
+      std::isfinite(r.axes.x.start) && std::isfinite(r.axes.x.length)) {
+    reach_along(r.axes.y.start, r.axes.y.length, map.height, &to.top, &to.bottom);
+    reach_along(r.axes.x.start, r.axes.x.length, map.width, &to.left, &to.right);
+  }
+  reach[k] = to;
+}
+
+// Of the RoIs [first, first + kThreads) those that can reach the tile, in their order.
+template <class Meets>
+__device__ int collect(int64_t first, int64_t count, const Meets& meets, int32_t* hits,
+                       int32_t* of_warp) {
+  const int64_t k = first + threadIdx.x;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const bool hit = k < count && meets(k);
+  const unsigned votes = __ballot_sync(0xffffffffu, hit);
+  if (lane == 0) of_warp[warp] = __popc(votes);
+  __syncthreads();
+  int before = 0, total = 0;
+  for (int w = 0; w < kThreads / 32; ++w) {
+    before += w < warp ? of_warp[w] : 0;
+    total += of_warp[w];
+  }
+  if (hit) hits[before + __popc(votes & ((1u << lane) - 1))] = static_cast<int32_t>(threadIdx.x);
+  __syncthreads();
+  return total;
+}
+
+// The weights that a tile of bins has for the kSide cells of one axis, and for each cell which bins
+// have any. Warp 0 finds those along y, warp 1 along x; a lane has a bin.
+template <class Acc>
+struct TileWeights {
+  Acc* weight;     // 2 * kSide * kBins
+  unsigned* bins;  // 2 * kSide
+
+  template <class C>
+  __device__ void find(const TapAxis<C, Acc>& y, const TapAxis<C, Acc>& x, int64_t first_y,
+                       int64_t first_x, int64_t top, int64_t left) const {
+    const int warp = threadIdx.x / 32;
+    __syncthreads();  // nobody reads those before any more
+    if (warp < 2)
+      fill(warp == 0 ? y : x, warp, warp == 0 ? first_y : first_x, warp == 0 ? top : left);
+    __syncthreads();
+  }
+  __device__ Acc at(int axis, int cell, int bin) const {
+    return weight[(axis * kSide + cell) * kBins + bin];
+  }
+
+ private:
+  template <class C>
+  __device__ void fill(const TapAxis<C, Acc>& axis, int which, int64_t first_bin,
+                       int64_t first_cell) const {
+    const int lane = threadIdx.x % 32;
+    Acc* own = weight + which * kSide * kBins + lane;
+    for (int i = 0; i < kSide; ++i) own[i * kBins] = 0;
+    unsigned reached = 0;
+    if (first_bin + lane < axis.bins)
+      axis.each_tap(first_bin + lane, [&](const Tap<Acc>& tap) {
+        const int64_t i = tap.cell - first_cell;
+        if (i < 0 || i >= kSide) return;
+        own[i * kBins] += tap.weight;
+        reached |= 1u << i;
+      });
+    for (int i = 0; i < kSide; ++i) {
+      const unsigned vote = __ballot_sync(0xffffffffu, reached >> i & 1u);
+      if (lane == 0) bins[which * kSide + i] = vote;
+    }
+  }
+};
+
+// Where the maximum of a bin lies, for each output; y < 0: nowhere on the map.
+template <class C>
+struct Winner {
+  int32_t y, x;      // the low taps
+  C high_y, high_x;  // the weights of the high ones
+};
+
+// The part of a winner's gradient that cell (y, x) gets.
+template <class Acc, class C>
+__device__ Acc winners_weight(const Winner<C>& w, int64_t y, int64_t x) {
+  if (w.y < 0) return Acc(0);
+  const C along_y = y == w.y ? C(1) - w.high_y : y == w.y + 1 ? w.high_y : C(0);
+  const C along_x = x == w.x ? C(1) - w.high_x : x == w.x + 1 ? w.high_x : C(0);
+  return static_cast<Acc>(along_y) * static_cast<Acc>(along_x);
+}
+
+struct Tiles {  // of one level, all images
+  int64_t rows, cols, images, first_block;
+};
+struct PyramidTiles {
+  Tiles level[kMaxLevels];
+};
+
+// winners: null for the mean, else (K, C, bins) as the outputs are numbered.
+template <class T, class Acc, class C>
+__global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
+                           Maps<const T> grad_output, int64_t channels, const Reach* reach,
+                           const Winner<C>* winners) {
+  ROIOPS_SHARED(int32_t, hits, kThreads);
+  ROIOPS_SHARED(int32_t, of_warp, kThreads / 32);
+  ROIOPS_SHARED(Acc, weight, 2 * kSide * kBins);
+  ROIOPS_SHARED(unsigned, bins, 2 * kSide);
+
+  int level = all.level_count - 1;
+  while (blockIdx.x < tiles.level[level].first_block) --level;
+  const Tiles& of = tiles.level[level];
+  const Maps<T>& map = maps.level[level];
+  const int64_t tile = blockIdx.x - of.first_block, image = tile / (of.rows * of.cols);
+  const int64_t top = tile / of.cols % of.rows * kSide, left = tile % of.cols * kSide;
+  const int cell = threadIdx.x % (kSide * kSide), cy = cell / kSide, cx = cell % kSide;
+  const int64_t own =
+      blockIdx.y * static_cast<int64_t>(kBlockChannels) + threadIdx.x / (kSide * kSide) * kOwn;
+  const int64_t pooled = all.bins_y * all.bins_x;
+  const TileWeights<Acc> weights{weight, bins};
+
+  Acc sum[kOwn] = {};
+  for (int64_t first = 0; first < all.count; first += kThreads) {
+    const int found = collect(
+        first, all.count,
+        [&](int64_t k) {
+          const Reach r = reach[k];
+          return r.image == image && r.level == level && r.top < top + kSide && r.bottom > top &&
+                 r.left < left + kSide && r.right > left;
+        },
+        hits, of_warp);
+    for (int h = 0; h < found; ++h) {
+      const int64_t k = first + hits[h];
+      const Region<C> region = region_at(all, k);
+      const auto y = tap_axis<Acc>(all, region, false, map.height, false);
+      const auto x = tap_axis<Acc>(all, region, true, map.width, false);
+      each_tile(all, false, [&](const Tile& t) {
+        weights.find(y, x, t.top, t.left, top, left);
+        for (unsigned ys = bins[cy]; ys; ys &= ys - 1) {
+          const int py = __ffs(static_cast<int>(ys)) - 1;
+          const Acc along_y = weights.at(0, cy, py);
+          for (unsigned xs = bins[kSide + cx]; xs; xs &= xs - 1) {
+            const int px = __ffs(static_cast<int>(xs)) - 1;
+            const Acc both = along_y * weights.at(1, cx, px);
+            const int64_t bin_y = t.top + py, bin_x = t.left + px;
+            for (int i = 0; i < kOwn; ++i) {
+              int64_t c = own + i;
+              if (c >= channels) break;
+              if (all.position_sensitive) {
+                if (c % pooled != bin_y * all.bins_x + bin_x) continue;
+                c /= pooled;
+              }
+              Acc part = both;
+              if (winners)
+                part = winners_weight<Acc>(
+                    winners[((k * channels + c) * all.bins_y + bin_y) * all.bins_x + bin_x],
+                    top + cy, left + cx);
+              if (part != Acc(0))
+                sum[i] = multiply_add(part, read(grad_output.at(k, c, bin_y, bin_x)), sum[i]);
+            }
+          }
+        }
+      });
+    }
+    __syncthreads();  // the hits have been read
+  }
+  if (top + cy >= map.height || left + cx >= map.width) return;
+  for (int i = 0; i < kOwn && own + i < channels; ++i)
+    write(map.at(image, own + i, top + cy, left + cx), sum[i]);
+}
+
+// --- the maximum ---------------------------------------------------------------------------------
+
+// A sample of a bin: one axis' part of it.
+template <class C>
+struct Sample {
+  AxisSample<C> y, x;
+};
+
+// What a sample is worth in a channel, in the order of roi_align_max.isa.cpp and as there without
+// contraction: the same one must win.
+template <class Acc, class C, class T>
+__device__ Acc interpolate(const Maps<const T>& map, const T* from, const AxisSample<C>& y,
+                           const AxisSample<C>& x) {
+  if (!y.valid || !x.valid) return Acc(0);
+  const T *low = from + y.low * map.row, *high = from + y.high * map.row;
+  const Acc yl = static_cast<Acc>(y.weight_low), yh = static_cast<Acc>(y.weight_high),
+            xl = static_cast<Acc>(x.weight_low), xh = static_cast<Acc>(x.weight_high);
+  Acc sum = yl * xl * read(low[x.low * map.cell]);
+  sum += yl * xh * read(low[x.high * map.cell]);
+  sum += yh * xl * read(high[x.low * map.cell]);
+  sum += yh * xh * read(high[x.high * map.cell]);
+  return sum;
+}
+
+// Calls visit(sample) for the samples of bin p along an axis; one that is not valid stands for all
+// that are skipped before, or after.
+template <class C, class Visit>
+__device__ void each_sample(const RoiAxis<C>& axis, int64_t p, int64_t bins, int64_t size,
+                            const Visit& visit) {
+  const SampleRange range = visited_samples(axis, p, size);
+  const AxisSample<C> outside{};
+  if (range.first > 0) visit(outside);
+  for (int64_t m = 0; m < range.count; ++m)
+    visit(sample_axis(axis, p, range.first + static_cast<double>(m), bins, size));
+  if (range.first + static_cast<double>(range.count) < static_cast<double>(axis.grid))
+    visit(outside);
+}
+
+// The first of the greatest samples of a bin, or its first NaN. Without samples: not valid, 0.
+template <class Acc, class C, class T>
+__device__ Sample<C> best_sample(const Regions<C>& all, const Region<C>& region,
+                                 const Maps<const T>& map, int64_t c, const Item& at, Acc* value) {
+  const T* from = &map.at(region.image, c, 0, 0);
+  Sample<C> best{};
+  Acc most = 0;
+  bool any = false;
+  each_sample(region.axes.y, at.y, all.bins_y, map.height, [&](const AxisSample<C>& y) {
+    each_sample(region.axes.x, at.x, all.bins_x, map.width, [&](const AxisSample<C>& x) {
+      const Acc v = interpolate<Acc>(map, from, y, x);
+      if (any && !(v > most || (v != v && most == most))) return;
+      any = true;
+      most = v;
+      best = {y, x};
+    });
+  });
+  *value = most;
+  return best;
+}
+
+// values: null levels but for the derivative in their direction. winners: null, or where to note
+// them; then there is no output.
+template <class T, class Acc, class C>
+__global__ void max_forward(Regions<C> all, Pyramid<const T> maps, Pyramid<const T> values,
+                            Maps<T> output, int64_t channels, int64_t chunk, Winner<C>* winners) {
+  const int64_t k = blockIdx.x, first = blockIdx.y * chunk;
+  const int64_t count = channels - first < chunk ? channels - first : chunk;
+  const Region<C> region = region_at(all, k);
+  const Maps<const T> map = maps.level[region.level], other = values.level[region.level];
+  each_tile(all, output.channel == 1, [&](const Tile& tile) {
+    for (int64_t i = threadIdx.x; i < tile.items(count); i += kThreads) {
+      const Item at = tile.item(i, count);
+      const int64_t c = first + at.channel;
+      Acc value = 0;
+      Sample<C> best{};
+      if (region.usable) best = best_sample(all, region, map, c, at, &value);
+      if (winners) {
+        const bool inside = best.y.valid && best.x.valid;
+        winners[((k * channels + c) * all.bins_y + at.y) * all.bins_x + at.x] = {
+            inside ? best.y.low : -1, best.x.low, best.y.weight_high, best.x.weight_high};
+        continue;
+      }
+      if (other.data)
+        value = region.usable
+                    ? interpolate<Acc>(other, &other.at(region.image, c, 0, 0), best.y, best.x)
+                    : Acc(0);
+      write(output.at(k, c, at.y, at.x), value);
+    }
+  });
+}
+
+template <class T, class Acc, class C>
+__global__ void max_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const T> grad_output,
+                              int64_t channels, C* grad_rois, int64_t roi_stride,
+                              int64_t side_stride) {
+  ROIOPS_SHARED(Acc, shared, 4 * kThreads);
+  const int64_t k = blockIdx.x;
+  const Region<C> region = region_at(all, k);
+  const Maps<const T> map = maps.level[region.level];
+  Sides<Acc> sums;
+  if (region.usable)
+    each_tile(all, false, [&](const Tile& tile) {
+      for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
+        const Item at = tile.item(i, channels);
+        Acc value;
+        const Sample<C> best = best_sample(all, region, map, at.channel, at, &value);
+        if (!best.y.valid || !best.x.valid) continue;
+        const T* from = &map.at(region.image, at.channel, 0, 0);
+        const T *low = from + best.y.low * map.row, *high = from + best.y.high * map.row;
+        const Acc v1 = read(low[best.x.low * map.cell]), v2 = read(low[best.x.high * map.cell]),
+                  v3 = read(high[best.x.low * map.cell]), v4 = read(high[best.x.high * map.cell]);
+        const Acc by_x = static_cast<Acc>(best.y.weight_low) * (v2 - v1) +
+                         static_cast<Acc>(best.y.weight_high) * (v4 - v3);
+        const Acc by_y = static_cast<Acc>(best.x.weight_low) * (v3 - v1) +
+                         static_cast<Acc>(best.x.weight_high) * (v4 - v2);
+        const EndSlopes<C> y = end_slopes(region.axes.y, best.y, region.scale),
+                           x = end_slopes(region.axes.x, best.x, region.scale);
+        sums.add(read(grad_output.at(k, at.channel, at.y, at.x)), by_x * static_cast<Acc>(x.start),
+                 by_y * static_cast<Acc>(y.start), by_x * static_cast<Acc>(x.end),
+                 by_y * static_cast<Acc>(y.end));
+      }
+    });
+  sums.add_up(shared);
+  store_sides(grad_rois + k * roi_stride, side_stride, sums);
+}
+
+// --- launches ------------------------------------------------------------------------------------
+
+template <class C>
+Regions<C> regions_of(const std::string& op, const RoiAlignArgs& args, int64_t bins_y,
+                      int64_t bins_x) {
+  const Array& levels = args.levels;
+  Regions<C> all{args.rois.at<C>(),
+                 args.rois.stride[0],
+                 args.rois.stride[1],
+                 levels.at<int64_t>(),
+                 levels.data ? levels.stride[0] : 0,
+                 args.inputs[0].shape[0],
+                 args.rois.shape[0],
+                 static_cast<int>(args.inputs.size()),
+                 args.placement,
+                 args.position_sensitive,
+                 args.sampling_ratio,
+                 bins_y,
+                 bins_x,
+                 {}};
+  if (all.count > 0x7fffffff)
+    throw std::invalid_argument(message(op, ": boxes must be fewer than 2^31 on a GPU"));
+  for (size_t l = 0; l < args.spatial_scales.size() && l < kMaxLevels; ++l)
+    all.scale[l] = args.spatial_scales[l];
+  return all;
+}
+
+// Channels of a block: 64, or more where a grid has not as many rows.
+int64_t chunk_of(int64_t channels) {
+  constexpr int64_t kMostRows = 65535;
+  return std::max<int64_t>(64, (channels + kMostRows - 1) / kMostRows);
+}
+
+dim3 grid_of(int64_t rois, int64_t channels) {
+  const int64_t chunk = chunk_of(channels);
+  return {static_cast<unsigned>(rois), static_cast<unsigned>((channels + chunk - 1) / chunk), 1};
+}
+
+void check_launch(const std::string& op, const char* error) {
+  if (error) throw std::runtime_error(message(op, ": ", error));
+}
+
+template <class Body>
+void with_types(const RoiAlignArgs& args, const Body& body) {
+  dispatch_features(args.inputs[0].dtype, [&](auto stored, auto summed) {
+    dispatch_float(args.rois.dtype, [&](auto coordinate) { body(stored, summed, coordinate); });
+  });
+}
+
+}  // namespace
+}  // namespace cuda
+
+using namespace cuda;
+
+void roi_align_forward(const Array& output, const RoiAlignArgs& args,
+                       const std::vector<Array>& values) {
+  const std::string op = op_name(args);
+  check_roi_align(op, args, output, "output");
+  if (!values.empty()) check_like_inputs(op, "values", values, args);
+  if (output.size() == 0) return;
+  const OnDevice on(args.execution.device);
+  with_types(args, [&](auto stored, auto summed, auto coordinate) {
+    using T = decltype(stored);
+    using Acc = decltype(summed);
+    using C = decltype(coordinate);
+    const auto all = regions_of<C>(op, args, output.shape[2], output.shape[3]);
+    const auto maps = pyramid_of<const T>(op.c_str(), args.inputs);
+    const int64_t channels = output.shape[1];
+    const LaunchConfig config{grid_of(all.count, channels), dim3(kThreads), 0,
+                              static_cast<cudaStream_t>(args.execution.stream)};
+    check_launch(op, args.max
+                         ? launch("roi_align max_forward", max_forward<T, Acc, C>, config, all,
+                                  maps, pyramid_of<const T>(op.c_str(), values), maps_of<T>(output),
+                                  channels, chunk_of(channels), static_cast<Winner<C>*>(nullptr))
+                         : launch("roi_align mean_forward", mean_forward<T, Acc, C>, config, all,
+                                  maps, maps_of<T>(output), channels, chunk_of(channels)));
+  });
+}
+
+void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& grad_output,
+                          const RoiAlignArgs& args) {
+  const std::string op = op_name(args, "_backward");
+  check_roi_align(op, args, grad_output, "grad_output");
+  check_like_inputs(op, "grad_input", grad_inputs, args);
+  const OnDevice on(args.execution.device);
+  with_types(args, [&](auto stored, auto summed, auto coordinate) {
+    using T = decltype(stored);
+    using Acc = decltype(summed);
+    using C = decltype(coordinate);
+    const auto all = regions_of<C>(op, args, grad_output.shape[2], grad_output.shape[3]);
+    const auto maps = pyramid_of<T>(op.c_str(), grad_inputs);
+    const auto stream = static_cast<cudaStream_t>(args.execution.stream);
+    const int64_t channels = args.inputs[0].shape[1];
+
+    PyramidTiles tiles{};
+    int64_t blocks = 0;
+    for (size_t l = 0; l < grad_inputs.size(); ++l) {
+      const int64_t* s = grad_inputs[l].shape;
+      tiles.level[l] = {(s[2] + kSide - 1) / kSide, (s[3] + kSide - 1) / kSide, s[0], blocks};
+      blocks += tiles.level[l].rows * tiles.level[l].cols * s[0];
+    }
+    if (blocks == 0 || channels == 0) return;
+    const int64_t groups = (channels + kBlockChannels - 1) / kBlockChannels;
+    if (blocks > 0x7fffffff || groups > 65535)
+      throw std::invalid_argument(message(op, ": input is too large for a GPU's grid"));
+
+    auto* reach = static_cast<Reach*>(
+        args.execution.workspace(std::max<int64_t>(all.count, 1) * sizeof(Reach)));
+    if (all.count)
+      check_launch(op, launch("roi_align find_reach", find_reach<T, C>,
+                              {dim3(static_cast<unsigned>((all.count + kThreads - 1) / kThreads)),
+                               dim3(kThreads), 0, stream},
+                              all, maps, reach));
+    Winner<C>* winners = nullptr;
+    if (args.max && grad_output.size()) {
+      winners =
+          static_cast<Winner<C>*>(args.execution.workspace(grad_output.size() * sizeof(Winner<C>)));
+      const auto inputs = pyramid_of<const T>(op.c_str(), args.inputs);
+      check_launch(op,
+                   launch("roi_align winners", max_forward<T, Acc, C>,
+                          {grid_of(all.count, channels), dim3(kThreads), 0, stream}, all, inputs,
+                          Pyramid<const T>{}, Maps<T>{}, channels, chunk_of(channels), winners));
+    }
+    check_launch(op,
+                 launch("roi_align grad_input", grad_input<T, Acc, C>,
+                        {dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(groups)),
+                         dim3(kThreads), 0, stream},
+                        all, maps, tiles, maps_of<const T>(grad_output), channels, reach, winners));
+  });
+}
+
+void roi_align_grad_rois(const Array& result, const Array& grad_output, const RoiAlignArgs& args) {
+  const std::string op = op_name(args, "_backward");
+  check_roi_align(op, args, grad_output, "grad_output");
+  check_grad_rois(op, result, args);
+  if (result.size() == 0) return;
+  const OnDevice on(args.execution.device);
+  with_types(args, [&](auto stored, auto summed, auto coordinate) {
+    using T = decltype(stored);
+    using Acc = decltype(summed);
+    using C = decltype(coordinate);
+    const auto all = regions_of<C>(op, args, grad_output.shape[2], grad_output.shape[3]);
+    const auto maps = pyramid_of<const T>(op.c_str(), args.inputs);
+    const LaunchConfig config{dim3(static_cast<unsigned>(all.count)), dim3(kThreads), 0,
+                              static_cast<cudaStream_t>(args.execution.stream)};
+    check_launch(op, launch("roi_align grad_rois",
+                            args.max ? max_grad_rois<T, Acc, C> : mean_grad_rois<T, Acc, C>, config,
+                            all, maps, maps_of<const T>(grad_output), grad_output.shape[1],
+                            result.at<C>(), result.stride[0], result.stride[1]));
+  });
+}
+
+}  // namespace roiops
