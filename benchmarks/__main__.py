@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,8 +36,11 @@ class Seconds(click.FloatRange):
 
 def writable(_: click.Context, __: click.Parameter, output: Path | None) -> Path | None:
     """Said before anything is measured."""
-    if output and not output.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(output.parent)!r}")
+    if output:
+        try:
+            output.open("a").close()
+        except OSError as error:
+            raise click.BadParameter(str(error)) from error
     return output
 
 
@@ -59,14 +63,22 @@ def chosen(every: list[Named], names: tuple[str, ...]) -> list[Named]:
     return [one for one in every if not names or any(name in one.name for name in names)]
 
 
+@contextlib.contextmanager
+def understood(*files: Path) -> Iterator[None]:
+    """Whatever else is wrong with results that somebody has edited."""
+    try:
+        yield
+    except (page.NotForThePage, ArithmeticError, LookupError, TypeError, AttributeError,
+            RecursionError, ValueError, OSError) as error:  # fmt: skip
+        names = " or ".join(str(file) for file in files)
+        raise click.ClickException(f"{names}: {type(error).__name__}: {error}") from error
+
+
 def read(path: Path, *kinds: str) -> report.Result:
     """A result that has one of these lists of rows."""
-    try:
-        result = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise click.ClickException(f"{path}: {error}") from error
+    result = json.loads(path.read_text())
     if not isinstance(result, dict) or not any(kind in result for kind in kinds):
-        raise click.ClickException(f"{path}: a result must have {' or '.join(kinds)}")
+        raise ValueError(f"a result must have {' or '.join(kinds)}")
     return result
 
 
@@ -158,7 +170,8 @@ def run_growth(names: tuple[str, ...], seconds: float, output: Path | None) -> N
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def compare(before: Path, after: Path) -> None:
     """Two results of `run --json`, row by row."""
-    console.print(report.comparison(read(before, "rows"), read(after, "rows")))
+    with understood(before, after):
+        console.print(report.comparison(read(before, "rows"), read(after, "rows")))
 
 
 @main.command("page")
@@ -168,19 +181,13 @@ def compare(before: Path, after: Path) -> None:
               help="The page, if not docs/performance.md.")  # fmt: skip
 def write_page(result: Path, into: Path) -> None:
     """Write a result of `run`, `settings` or `growth` --json into docs/performance.md."""
-    complete: dict[str, Sequence[Case | growth.Series]] = {
-        "rows": [*CASES, *SMALLEST],
-        "settings": CASES,
-        "growth": growth.SERIES,
+    complete: dict[str, list[page.Key]] = {
+        "rows": [(case.name, page.ONE_THREAD) for case in [*CASES, *SMALLEST]],
+        "settings": [(case.name, name) for case in CASES for name in settings.settings_of(case)],
+        "growth": [(series.name, size) for series in growth.SERIES for size in series.sizes],
     }
-    try:
-        page.write(
-            into,
-            read(result, *complete),
-            {kind: [one.name for one in every] for kind, every in complete.items()},
-        )
-    except page.NotForThePage as error:
-        raise click.ClickException(f"{result}: {error}") from error
+    with understood(result):
+        page.write(into, read(result, *complete), complete)
 
 
 if __name__ == "__main__":

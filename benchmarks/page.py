@@ -15,10 +15,14 @@ class NotForThePage(Exception):
     """A result that would leave a table without some of its rows."""
 
 
-def write(page: Path, result: Result, complete: dict[str, list[str]]) -> None:
+Key = tuple[str, str | int]
+"""Of a row: its case or series, and its setting or size."""
+
+
+def write(page: Path, result: Result, complete: dict[str, list[Key]]) -> None:
     """Replace what stands between the two marks of the table that this result is for.
 
-    ``complete``: by kind of result, what it must have rows of.
+    ``complete``: by kind of result, the rows that it must have.
     """
     kind = next(kind for kind in TABLES if kind in result)
     begin, end = f"<!-- begin: {kind}, by python -m benchmarks page -->\n", "<!-- end -->\n"
@@ -26,10 +30,11 @@ def write(page: Path, result: Result, complete: dict[str, list[str]]) -> None:
     _, mark, tail = rest.partition(end)
     if not mark:
         raise NotForThePage(f"{page} must have the lines {begin.strip()!r} and {end.strip()!r}")
-    lines = [*TABLES[kind](result["machine"], result[kind]), ""]
-    missing = [name for name in complete[kind] if not any(f"| {name} |" in x for x in lines)]
+    found = [KEYS[kind](row) for row in result[kind]]
+    missing = [f"{one} ({two})" for one, two in complete[kind] if found.count((one, two)) != 1]
     if missing:
-        raise NotForThePage(f"the table would lose {', '.join(missing)}")
+        raise NotForThePage(f"it must have, once each, {', '.join(missing)}")
+    lines = [*TABLES[kind](result["machine"], result[kind]), ""]
     page.write_text(head + begin + "\n".join(lines) + end + tail)
 
 
@@ -99,6 +104,12 @@ def point(p: dict[str, Any]) -> str:
     )
 
 
+ONE_THREAD = "float32, NCHW, one thread"
+KEYS: dict[str, Callable[[dict[str, Any]], Key]] = {
+    "rows": lambda row: (row["case"], ONE_THREAD if row["setting"] == DEFAULT else "another"),
+    "settings": lambda row: (row["case"], row["setting"]),
+    "growth": lambda point: (point["series"], point["size"]),
+}
 TABLES: dict[str, Callable[[dict[str, Any], list[dict[str, Any]]], list[str]]] = {
     "rows": cases,
     "settings": settings,

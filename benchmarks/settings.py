@@ -44,25 +44,32 @@ def prepared(case: Case, setting: Setting) -> Call:
     return with_threads
 
 
+THREADS = {"2 threads": Setting(threads=2)}
+OF_MAPS = {
+    "float64": Setting(dtype="float64"),
+    "float16": Setting(dtype="float16"),
+    "bfloat16": Setting(dtype="bfloat16"),
+    "channels_last": Setting(layout="channels_last"),
+}
+
+
+def settings_of(case: Case) -> dict[str, Setting | None]:
+    """By name, in the order of the table; None: two calls of the base at once."""
+    at_once = {AT_ONCE: None} if case.name == "roi_align C4" else {}
+    return {**(OF_MAPS if has_maps(case) else {}), **THREADS, **at_once}
+
+
 def rows(cases: list[Case], seconds: float) -> Iterator[Row]:
     for case in cases:
         base = prepared(case, BASE)
-        others = {"2 threads": Setting(threads=2)}
-        if has_maps(case):
-            others = {
-                "float64": Setting(dtype="float64"),
-                "float16": Setting(dtype="float16"),
-                "bfloat16": Setting(dtype="bfloat16"),
-                "channels_last": Setting(layout="channels_last"),
-                **others,
-            }
-        for name, setting in others.items():
+        for name, setting in settings_of(case).items():
+            if setting is None:
+                yield Row(case.name, name, at_once(base, seconds))
+                continue
             several = setting.threads > 1
             measured = compare(prepared(case, setting), base, seconds, several)
             assert measured.ratio
             yield Row(case.name, name, measured.ratio)
-        if case.name == "roi_align C4":
-            yield Row(case.name, AT_ONCE, at_once(base, seconds))
 
 
 def at_once(call: Call, seconds: float) -> Quartiles:
