@@ -10,6 +10,7 @@
 #include "internal/channel_blocks.h"
 #include "internal/huge_pages.h"
 #include "internal/roi_groups.h"
+#include "internal/roi_pool_check.h"
 #include "internal/roi_pool_kernels.h"
 #include "roiops/check.h"
 #include "roiops/geometry.h"
@@ -145,33 +146,10 @@ void grad_input(const Array& result, const Array& grad_output, const RoiPoolArgs
   });
 }
 
-void check(const char* op, const RoiPoolArgs& args, const Array& pooled, const char* pooled_name) {
-  check_features(op, "input", args.input);
-  check_shape(op, "input", args.input, {-1, -1, -1, -1});
-  const int64_t height = args.input.shape[2], width = args.input.shape[3];
-  if (height < 1 || width < 1 || height > kMaxMapSide || width > kMaxMapSide ||
-      height > std::numeric_limits<int32_t>::max() / width)
-    throw std::invalid_argument(message(
-        op, ": input must have sides of 1 to 2^30 and less than 2^31 cells per channel; got ",
-        shape_text(args.input)));
-  check_floating(op, "boxes", args.rois);
-  check_shape(op, "boxes", args.rois, {-1, 5});
-  check_shape(op, pooled_name, pooled, {args.rois.shape[0], args.input.shape[1], -1, -1});
-  check_dtype(op, pooled_name, pooled, args.input.dtype);
-  if (pooled.shape[2] < 1 || pooled.shape[3] < 1)
-    throw std::invalid_argument(
-        message(op, ": output_size must be at least 1; got ", shape_text(pooled)));
-}
-
-void check_like_input(const char* op, const char* name, const Array& a, const Array& input) {
-  check_shape(op, name, a, {input.shape[0], input.shape[1], input.shape[2], input.shape[3]});
-  check_dtype(op, name, a, input.dtype);
-}
-
 }  // namespace
 
 void roi_pool_forward(const Array& output, const RoiPoolArgs& args, const Array& values) {
-  check("roi_pool", args, output, "output");
+  check_roi_pool("roi_pool", args, output, "output");
   if (values.data) check_like_input("roi_pool", "values", values, args.input);
   if (output.size() == 0) {  // no channels: the RoIs are checked, no bins made
     RoiGroups("roi_pool", args.rois, Array{}, args.input.shape[0], 1);
@@ -183,7 +161,7 @@ void roi_pool_forward(const Array& output, const RoiPoolArgs& args, const Array&
 }
 
 void roi_pool_grad_input(const Array& result, const Array& grad_output, const RoiPoolArgs& args) {
-  check("roi_pool_backward", args, grad_output, "grad_output");
+  check_roi_pool("roi_pool_backward", args, grad_output, "grad_output");
   check_like_input("roi_pool_backward", "grad_input", result, args.input);
   dispatch_features(grad_output.dtype, [&](auto stored, auto summed) {
     grad_input<decltype(stored), decltype(summed)>(result, grad_output, args);

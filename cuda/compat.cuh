@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 
 #if defined(ROIOPS_EMULATED)
@@ -24,6 +26,14 @@ struct LaunchConfig {
   cudaStream_t stream = nullptr;
 };
 
+#if !defined(ROIOPS_EMULATED)
+// An error in words; whoever asks next for the last error does not find ours.
+inline const char* failed(cudaError_t error) {
+  (void)cudaGetLastError();
+  return cudaGetErrorString(error);
+}
+#endif
+
 // Null: good; else what is wrong, in words.
 template <class... Parameters, class... Arguments>
 const char* launch(const char* name, void (*kernel)(Parameters...), const LaunchConfig& config,
@@ -41,11 +51,11 @@ const char* launch(const char* name, void (*kernel)(Parameters...), const Launch
              : "the emulated kernel failed";
 #else
   (void)name;
-  if (config.dynamic_shared > (48 << 10)) {  // more than that only on demand
+  if (config.dynamic_shared > 0) {  // together with static memory above 48 KB only on demand
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(config.dynamic_shared));
-    if (error != cudaSuccess) return cudaGetErrorString(error);
+    if (error != cudaSuccess) return failed(error);
   }
   cudaLaunchConfig_t cuda_config{};
   cuda_config.gridDim = config.grid;
@@ -54,7 +64,7 @@ const char* launch(const char* name, void (*kernel)(Parameters...), const Launch
   cuda_config.stream = config.stream;
   const cudaError_t error =
       cudaLaunchKernelEx(&cuda_config, kernel, static_cast<Parameters>(arguments)...);
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+  return error == cudaSuccess ? nullptr : failed(error);
 #endif
 }
 
@@ -74,26 +84,20 @@ __device__ __forceinline__ double multiply_add(double a, double b, double c) {
 }
 #endif
 
-// Makes `device` the current one, and in the end the one before.
-class OnDevice {
- public:
+// Throws unless `device` is the calling thread's: who owns the arrays makes it so. (To change it
+// here and back could open a context on a GPU that the caller has nothing to do with.)
+inline void check_device(int device) {
 #if defined(ROIOPS_EMULATED)
-  explicit OnDevice(int) {}
+  (void)device;
 #else
-  explicit OnDevice(int device) {
-    cudaGetDevice(&before_);
-    if (device != before_) cudaSetDevice(device);
-    device_ = device;
-  }
-  ~OnDevice() {
-    if (device_ != before_) cudaSetDevice(before_);
-  }
-  OnDevice(const OnDevice&) = delete;
-
- private:
-  int before_ = 0, device_ = 0;
+  int current = 0;
+  const cudaError_t error = cudaGetDevice(&current);
+  if (error != cudaSuccess) throw std::runtime_error(failed(error));
+  if (current != device)
+    throw std::runtime_error("the current CUDA device is " + std::to_string(current) +
+                             ", the arrays' is " + std::to_string(device));
 #endif
-};
+}
 
 // Numbers that are loaded and stored at once.
 template <class T, int n>

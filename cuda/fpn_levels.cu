@@ -53,7 +53,7 @@ void fpn_levels(const Array& levels, const Array& boxes, int64_t min_level,
   if (count == 0) return;
   if (count > int64_t{kThreads} * 0x7fffffff)
     throw std::invalid_argument("fpn_levels: boxes are too many for a GPU's grid");
-  const OnDevice on(execution.device);
+  check_device(execution.device);
   dispatch_float(boxes.dtype, [&](auto zero) {
     using T = decltype(zero);
     Thresholds<T> smallest{};

@@ -16,8 +16,10 @@
 #include <string>
 #include <vector>
 
-#include "compat.cuh"  // first: it says what the geometry is compiled for
+#include "bin_tiles.cuh"
+#include "compat.cuh"
 #include "internal/roi_align_check.h"
+#include "map_tiles.cuh"
 #include "maps.cuh"
 #include "roi_align_regions.cuh"
 #include "roiops/roi_align.h"
@@ -25,33 +27,6 @@
 namespace roiops {
 namespace cuda {
 namespace {
-
-constexpr int kThreads = 256;
-
-// An output of the tile of bins that begins at (top, left): its channel and bin, from its number
-// among `channels` x bins. Those of neighbouring threads are neighbours in memory.
-struct Item {
-  int64_t channel, y, x;
-};
-struct Tile {
-  int64_t top, left, rows, cols;
-  bool channels_last;
-
-  __device__ int64_t items(int64_t channels) const { return channels * rows * cols; }
-  __device__ Item item(int64_t i, int64_t channels) const {
-    if (channels_last) return {i % channels, top + i / channels / cols, left + i / channels % cols};
-    return {i / (rows * cols), top + i / cols % rows, left + i % cols};
-  }
-};
-
-// Calls visit(tile) for the tiles of all bins.
-template <class C, class Visit>
-__device__ void each_tile(const Regions<C>& all, bool channels_last, const Visit& visit) {
-  for (int64_t top = 0; top < all.bins_y; top += kBins)
-    for (int64_t left = 0; left < all.bins_x; left += kBins)
-      visit(Tile{top, left, all.bins_y - top < kBins ? all.bins_y - top : kBins,
-                 all.bins_x - left < kBins ? all.bins_x - left : kBins, channels_last});
-}
 
 template <class T, class Acc, class C>
 __global__ void mean_forward(Regions<C> all, Pyramid<const T> maps, Maps<T> output,
@@ -65,7 +40,7 @@ __global__ void mean_forward(Regions<C> all, Pyramid<const T> maps, Maps<T> outp
   const auto y = tap_axis<Acc>(all, region, false, map.height, false);
   const auto x = tap_axis<Acc>(all, region, true, map.width, false);
   TapTable<Acc> table{taps, begin, {0, 0}};
-  each_tile(all, output.channel == 1, [&](const Tile& tile) {
+  each_tile(all.bins_y, all.bins_x, output.channel == 1, [&](const Tile& tile) {
     if (region.usable) table.find(y, x, tile.top, tile.left);
     for (int64_t i = threadIdx.x; i < tile.items(count); i += kThreads) {
       const Item at = tile.item(i, count);
@@ -133,7 +108,7 @@ __global__ void mean_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const
   TapTable<Acc> table{taps, begin, {0, 0}};
   Sides<Acc> sums;
   if (region.usable)
-    each_tile(all, false, [&](const Tile& tile) {
+    each_tile(all.bins_y, all.bins_x, false, [&](const Tile& tile) {
       table.find(y, x, tile.top, tile.left);
       for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
         const Item at = tile.item(i, channels);
@@ -165,27 +140,6 @@ __global__ void mean_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const
 
 // --- backward to the input -----------------------------------------------------------------------
 
-constexpr int kSide = 8;  // cells of a tile of the map, along each axis
-constexpr int kOwn = 8;   // channels of a thread
-constexpr int kGroups = kThreads / (kSide * kSide);
-constexpr int kBlockChannels = kOwn * kGroups;
-
-// Which cells an RoI can reach: a rectangle, somewhat large. An unusable RoI reaches none.
-struct Reach {
-  int64_t image;
-  int32_t level, top, bottom, left, right;  // [top, bottom), [left, right)
-};
-
-__device__ inline void reach_along(double start, double length, int64_t size, int32_t* begin,
-                                   int32_t* end) {
-  // Coordinates are rounded: by a part in a million at most, and pooled cells to the next ones.
-  const double margin = 3 + 1e-6 * (std::fabs(start) + std::fabs(length));
-  const double low = length < 0 ? start + length : start;  // an inverted box, aligned
-  const double first = low - margin, last = low + std::fabs(length) + margin;
-  *begin = first > 0 ? static_cast<int32_t>(first < size ? first : size) : 0;
-  *end = last > 0 ? static_cast<int32_t>(last < size ? last : size) : 0;
-}
-
 template <class T, class C>
 __global__ void find_reach(Regions<C> all, Pyramid<T> maps, Reach* reach) {
   const int64_t k = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -201,31 +155,13 @@ __global__ void find_reach(Regions<C> all, Pyramid<T> maps, Reach* reach) {
   reach[k] = to;
 }
 
-// Of the RoIs [first, first + kThreads) those that can reach the tile, in their order.
-template <class Meets>
-__device__ int collect(int64_t first, int64_t count, const Meets& meets, int32_t* hits,
-                       int32_t* of_warp) {
-  const int64_t k = first + threadIdx.x;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const bool hit = k < count && meets(k);
-  const unsigned votes = __ballot_sync(0xffffffffu, hit);
-  if (lane == 0) of_warp[warp] = __popc(votes);
-  __syncthreads();
-  int before = 0, total = 0;
-  for (int w = 0; w < kThreads / 32; ++w) {
-    before += w < warp ? of_warp[w] : 0;
-    total += of_warp[w];
-  }
-  if (hit) hits[before + __popc(votes & ((1u << lane) - 1))] = static_cast<int32_t>(threadIdx.x);
-  __syncthreads();
-  return total;
-}
-
 // The weights that a tile of bins has for the kSide cells of one axis, and for each cell which bins
 // have any. Warp 0 finds those along y, warp 1 along x; a lane has a bin.
 template <class Acc>
 struct TileWeights {
-  Acc* weight;     // 2 * kSide * kBins
+  static constexpr int kRow = kBins + 1;  // neighbouring cells lie in different banks
+
+  Acc* weight;     // 2 * kSide * kRow
   unsigned* bins;  // 2 * kSide
 
   template <class C>
@@ -238,7 +174,7 @@ struct TileWeights {
     __syncthreads();
   }
   __device__ Acc at(int axis, int cell, int bin) const {
-    return weight[(axis * kSide + cell) * kBins + bin];
+    return weight[(axis * kSide + cell) * kRow + bin];
   }
 
  private:
@@ -246,14 +182,14 @@ struct TileWeights {
   __device__ void fill(const TapAxis<C, Acc>& axis, int which, int64_t first_bin,
                        int64_t first_cell) const {
     const int lane = threadIdx.x % 32;
-    Acc* own = weight + which * kSide * kBins + lane;
-    for (int i = 0; i < kSide; ++i) own[i * kBins] = 0;
+    Acc* own = weight + which * kSide * kRow + lane;
+    for (int i = 0; i < kSide; ++i) own[i * kRow] = 0;
     unsigned reached = 0;
     if (first_bin + lane < axis.bins)
       axis.each_tap(first_bin + lane, [&](const Tap<Acc>& tap) {
         const int64_t i = tap.cell - first_cell;
         if (i < 0 || i >= kSide) return;
-        own[i * kBins] += tap.weight;
+        own[i * kRow] += tap.weight;
         reached |= 1u << i;
       });
     for (int i = 0; i < kSide; ++i) {
@@ -279,13 +215,6 @@ __device__ Acc winners_weight(const Winner<C>& w, int64_t y, int64_t x) {
   return static_cast<Acc>(along_y) * static_cast<Acc>(along_x);
 }
 
-struct Tiles {  // of one level, all images
-  int64_t rows, cols, images, first_block;
-};
-struct PyramidTiles {
-  Tiles level[kMaxLevels];
-};
-
 // winners: null for the mean, else (K, C, bins) as the outputs are numbered.
 template <class T, class Acc, class C>
 __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
@@ -293,47 +222,34 @@ __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
                            const Winner<C>* winners) {
   ROIOPS_SHARED(int32_t, hits, kThreads);
   ROIOPS_SHARED(int32_t, of_warp, kThreads / 32);
-  ROIOPS_SHARED(Acc, weight, 2 * kSide * kBins);
+  ROIOPS_SHARED(Acc, weight, 2 * kSide * TileWeights<Acc>::kRow);
   ROIOPS_SHARED(unsigned, bins, 2 * kSide);
 
-  int level = all.level_count - 1;
-  while (blockIdx.x < tiles.level[level].first_block) --level;
-  const Tiles& of = tiles.level[level];
-  const Maps<T>& map = maps.level[level];
-  const int64_t tile = blockIdx.x - of.first_block, image = tile / (of.rows * of.cols);
-  const int64_t top = tile / of.cols % of.rows * kSide, left = tile % of.cols * kSide;
-  const int cell = threadIdx.x % (kSide * kSide), cy = cell / kSide, cx = cell % kSide;
-  const int64_t own =
-      blockIdx.y * static_cast<int64_t>(kBlockChannels) + threadIdx.x / (kSide * kSide) * kOwn;
+  const Place at = place_in(tiles, all.level_count);
+  const Maps<T>& map = maps.level[at.level];
   const int64_t pooled = all.bins_y * all.bins_x;
   const TileWeights<Acc> weights{weight, bins};
 
   Acc sum[kOwn] = {};
   for (int64_t first = 0; first < all.count; first += kThreads) {
-    const int found = collect(
-        first, all.count,
-        [&](int64_t k) {
-          const Reach r = reach[k];
-          return r.image == image && r.level == level && r.top < top + kSide && r.bottom > top &&
-                 r.left < left + kSide && r.right > left;
-        },
-        hits, of_warp);
+    const int found =
+        collect(first, all.count, [&](int64_t k) { return at.meets(reach[k]); }, hits, of_warp);
     for (int h = 0; h < found; ++h) {
       const int64_t k = first + hits[h];
       const Region<C> region = region_at(all, k);
       const auto y = tap_axis<Acc>(all, region, false, map.height, false);
       const auto x = tap_axis<Acc>(all, region, true, map.width, false);
-      each_tile(all, false, [&](const Tile& t) {
-        weights.find(y, x, t.top, t.left, top, left);
-        for (unsigned ys = bins[cy]; ys; ys &= ys - 1) {
+      each_tile(all.bins_y, all.bins_x, false, [&](const Tile& t) {
+        weights.find(y, x, t.top, t.left, at.top, at.left);
+        for (unsigned ys = bins[at.y]; ys; ys &= ys - 1) {
           const int py = __ffs(static_cast<int>(ys)) - 1;
-          const Acc along_y = weights.at(0, cy, py);
-          for (unsigned xs = bins[kSide + cx]; xs; xs &= xs - 1) {
+          const Acc along_y = weights.at(0, at.y, py);
+          for (unsigned xs = bins[kSide + at.x]; xs; xs &= xs - 1) {
             const int px = __ffs(static_cast<int>(xs)) - 1;
-            const Acc both = along_y * weights.at(1, cx, px);
+            const Acc both = along_y * weights.at(1, at.x, px);
             const int64_t bin_y = t.top + py, bin_x = t.left + px;
             for (int i = 0; i < kOwn; ++i) {
-              int64_t c = own + i;
+              int64_t c = at.own + i;
               if (c >= channels) break;
               if (all.position_sensitive) {
                 if (c % pooled != bin_y * all.bins_x + bin_x) continue;
@@ -343,7 +259,7 @@ __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
               if (winners)
                 part = winners_weight<Acc>(
                     winners[((k * channels + c) * all.bins_y + bin_y) * all.bins_x + bin_x],
-                    top + cy, left + cx);
+                    at.top + at.y, at.left + at.x);
               if (part != Acc(0))
                 sum[i] = multiply_add(part, read(grad_output.at(k, c, bin_y, bin_x)), sum[i]);
             }
@@ -353,9 +269,7 @@ __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
     }
     __syncthreads();  // the hits have been read
   }
-  if (top + cy >= map.height || left + cx >= map.width) return;
-  for (int i = 0; i < kOwn && own + i < channels; ++i)
-    write(map.at(image, own + i, top + cy, left + cx), sum[i]);
+  store_own(map, at, channels, sum);
 }
 
 // --- the maximum ---------------------------------------------------------------------------------
@@ -426,7 +340,7 @@ __global__ void max_forward(Regions<C> all, Pyramid<const T> maps, Pyramid<const
   const int64_t count = channels - first < chunk ? channels - first : chunk;
   const Region<C> region = region_at(all, k);
   const Maps<const T> map = maps.level[region.level], other = values.level[region.level];
-  each_tile(all, output.channel == 1, [&](const Tile& tile) {
+  each_tile(all.bins_y, all.bins_x, output.channel == 1, [&](const Tile& tile) {
     for (int64_t i = threadIdx.x; i < tile.items(count); i += kThreads) {
       const Item at = tile.item(i, count);
       const int64_t c = first + at.channel;
@@ -458,7 +372,7 @@ __global__ void max_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const 
   const Maps<const T> map = maps.level[region.level];
   Sides<Acc> sums;
   if (region.usable)
-    each_tile(all, false, [&](const Tile& tile) {
+    each_tile(all.bins_y, all.bins_x, false, [&](const Tile& tile) {
       for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
         const Item at = tile.item(i, channels);
         Acc value;
@@ -503,26 +417,10 @@ Regions<C> regions_of(const std::string& op, const RoiAlignArgs& args, int64_t b
                  bins_y,
                  bins_x,
                  {}};
-  if (all.count > 0x7fffffff)
-    throw std::invalid_argument(message(op, ": boxes must be fewer than 2^31 on a GPU"));
+  check_count(op, all.count);
   for (size_t l = 0; l < args.spatial_scales.size() && l < kMaxLevels; ++l)
     all.scale[l] = args.spatial_scales[l];
   return all;
-}
-
-// Channels of a block: 64, or more where a grid has not as many rows.
-int64_t chunk_of(int64_t channels) {
-  constexpr int64_t kMostRows = 65535;
-  return std::max<int64_t>(64, (channels + kMostRows - 1) / kMostRows);
-}
-
-dim3 grid_of(int64_t rois, int64_t channels) {
-  const int64_t chunk = chunk_of(channels);
-  return {static_cast<unsigned>(rois), static_cast<unsigned>((channels + chunk - 1) / chunk), 1};
-}
-
-void check_launch(const std::string& op, const char* error) {
-  if (error) throw std::runtime_error(message(op, ": ", error));
 }
 
 template <class Body>
@@ -543,7 +441,7 @@ void roi_align_forward(const Array& output, const RoiAlignArgs& args,
   check_roi_align(op, args, output, "output");
   if (!values.empty()) check_like_inputs(op, "values", values, args);
   if (output.size() == 0) return;
-  const OnDevice on(args.execution.device);
+  check_device(args.execution.device);
   with_types(args, [&](auto stored, auto summed, auto coordinate) {
     using T = decltype(stored);
     using Acc = decltype(summed);
@@ -567,7 +465,7 @@ void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& gr
   const std::string op = op_name(args, "_backward");
   check_roi_align(op, args, grad_output, "grad_output");
   check_like_inputs(op, "grad_input", grad_inputs, args);
-  const OnDevice on(args.execution.device);
+  check_device(args.execution.device);
   with_types(args, [&](auto stored, auto summed, auto coordinate) {
     using T = decltype(stored);
     using Acc = decltype(summed);
@@ -577,25 +475,15 @@ void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& gr
     const auto stream = static_cast<cudaStream_t>(args.execution.stream);
     const int64_t channels = args.inputs[0].shape[1];
 
-    PyramidTiles tiles{};
-    int64_t blocks = 0;
-    for (size_t l = 0; l < grad_inputs.size(); ++l) {
-      const int64_t* s = grad_inputs[l].shape;
-      tiles.level[l] = {(s[2] + kSide - 1) / kSide, (s[3] + kSide - 1) / kSide, s[0], blocks};
-      blocks += tiles.level[l].rows * tiles.level[l].cols * s[0];
-    }
-    if (blocks == 0 || channels == 0) return;
-    const int64_t groups = (channels + kBlockChannels - 1) / kBlockChannels;
-    if (blocks > 0x7fffffff || groups > 65535)
-      throw std::invalid_argument(message(op, ": input is too large for a GPU's grid"));
-
+    PyramidTiles tiles;
+    const dim3 grid = grid_of_tiles(op, grad_inputs, &tiles);
+    if (grid.x == 0 || grid.y == 0) return;
     auto* reach = static_cast<Reach*>(
         args.execution.workspace(std::max<int64_t>(all.count, 1) * sizeof(Reach)));
     if (all.count)
-      check_launch(op, launch("roi_align find_reach", find_reach<T, C>,
-                              {dim3(static_cast<unsigned>((all.count + kThreads - 1) / kThreads)),
-                               dim3(kThreads), 0, stream},
-                              all, maps, reach));
+      check_launch(
+          op, launch("roi_align find_reach", find_reach<T, C>,
+                     {grid_of_threads(all.count), dim3(kThreads), 0, stream}, all, maps, reach));
     Winner<C>* winners = nullptr;
     if (args.max && grad_output.size()) {
       winners =
@@ -606,11 +494,9 @@ void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& gr
                           {grid_of(all.count, channels), dim3(kThreads), 0, stream}, all, inputs,
                           Pyramid<const T>{}, Maps<T>{}, channels, chunk_of(channels), winners));
     }
-    check_launch(op,
-                 launch("roi_align grad_input", grad_input<T, Acc, C>,
-                        {dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(groups)),
-                         dim3(kThreads), 0, stream},
-                        all, maps, tiles, maps_of<const T>(grad_output), channels, reach, winners));
+    check_launch(
+        op, launch("roi_align grad_input", grad_input<T, Acc, C>, {grid, dim3(kThreads), 0, stream},
+                   all, maps, tiles, maps_of<const T>(grad_output), channels, reach, winners));
   });
 }
 
@@ -619,7 +505,7 @@ void roi_align_grad_rois(const Array& result, const Array& grad_output, const Ro
   check_roi_align(op, args, grad_output, "grad_output");
   check_grad_rois(op, result, args);
   if (result.size() == 0) return;
-  const OnDevice on(args.execution.device);
+  check_device(args.execution.device);
   with_types(args, [&](auto stored, auto summed, auto coordinate) {
     using T = decltype(stored);
     using Acc = decltype(summed);

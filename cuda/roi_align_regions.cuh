@@ -2,6 +2,7 @@
 // cells each bin reads along an axis, and with what weight. The rule is that of roiops/geometry.h.
 #pragma once
 
+#include "bin_tiles.cuh"
 #include "compat.cuh"
 #include "maps.cuh"
 #include "roiops/geometry.h"
@@ -9,7 +10,6 @@
 
 namespace roiops::cuda {
 
-constexpr int kBins = 32;  // bins of an axis in a tile: one per lane of a warp
 constexpr int kTaps =
     320;  // of an axis in a tile, in shared memory; more are found again each time
 

@@ -96,16 +96,14 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
 }
 # The kernels that exist so far, by the files that test them.
 EMULATED = {
-    f"test_{name}.py"
-    for name in (
-        "fpn_levels",
-        "multiscale_roi_align",
-        "ps_roi_align",
-        "ps_roi_pool",
-        "roi_align",
-        "roi_align_gradients",
-        "roi_warp",
-    )
+    "test_fpn_levels.py",
+    "test_multiscale_roi_align.py",
+    "test_ps_roi_align.py",
+    "test_ps_roi_pool.py",
+    "test_roi_align.py",
+    "test_roi_align_gradients.py",
+    "test_roi_pool.py",
+    "test_roi_warp.py",
 }
 
 

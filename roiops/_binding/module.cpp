@@ -20,6 +20,7 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
 
   roiops::binding::bind_fpn_levels(m);
   roiops::binding::bind_roi_align(m);
+  roiops::binding::bind_roi_pool(m);
 #if !defined(ROIOPS_CUDA)
   m.def("num_threads", &roiops::num_threads);
   m.def("set_num_threads", &roiops::set_num_threads);
@@ -28,7 +29,6 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
   roiops::binding::bind_boxes(m);
   roiops::binding::bind_keypoints(m);
   roiops::binding::bind_masks(m);
-  roiops::binding::bind_roi_pool(m);
   roiops::binding::bind_suppression(m);
 #endif
 }

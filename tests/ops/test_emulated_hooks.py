@@ -6,7 +6,7 @@ In several orders of threads and blocks, on small shapes that fit neither tiles,
 import numpy as np
 import pytest
 from backends import Backend, emulated_backend, emulated_device_of, flat
-from comparison import assert_same_bits
+from comparison import assert_same_bits, assert_sums_agree
 from emulated_device import available
 
 pytestmark = pytest.mark.skipif(not available(), reason="without the kernels' sources")
@@ -27,7 +27,7 @@ def hooked(request: pytest.FixtureRequest) -> Backend:
 
 
 def regions(rng: np.random.Generator, count: int, reach: float) -> np.ndarray:
-    """Over the edges, inverted, of no size, without a map."""
+    """Over the edges, inverted, of no size, not finite."""
     low = rng.uniform(-4, reach, (count, 2))
     boxes = np.concatenate([low, low + rng.uniform(-2, reach, (count, 2))], 1)
     rois = np.concatenate([rng.integers(0, 2, (count, 1)), boxes], 1)
@@ -43,29 +43,52 @@ SHAPES = {
     "channels beyond a block": ((2, 65, 3, 9), (2, 3), 3),
     "one cell": ((2, 2, 1, 1), (2, 2), 4),
     "RoIs beyond a block": ((1, 1, 5, 5), (1, 1), 258),
+    "cells beyond the table": ((1, 1, 2, 1100), (1, 2), 4),
 }
 OPTIONS = {
     "fixed grid": {"sampling_ratio": 2},
     "adaptive grid, aligned": {"aligned": True},
     "maximum": {"sampling_ratio": 2, "reduction": "max"},
-    "too many cells for the table": {"sampling_ratio": 40},
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_roi_align(hooked: Backend, plain: Backend, shape, options) -> None:
+def check_pooling(hooked: Backend, plain: Backend, operator: str, shape, options) -> None:
     (images, channels, height, width), size, count = shape
     rng = np.random.default_rng(0)
     input = rng.standard_normal((images, channels, height, width)).astype(np.float32)
     rois = regions(rng, count, max(height, width)).astype(np.float32)
     rois[:, 0] %= images
+    rois[2, 0] = images
     grad = rng.standard_normal((count, channels, *size)).astype(np.float32)
-    arguments = (input, rois, size, 0.9), (grad, input, rois, 0.9)
-    for name, args in zip(("roi_align", "roi_align_backward"), arguments, strict=True):
-        got, expected = (flat(backend(name, *args, **options)) for backend in (hooked, plain))
+    calls = {operator: (input, rois, size, 0.9), f"{operator}_backward": (grad, input, rois, 0.9)}
+    for name, arguments in calls.items():
+        got, expected = (flat([b(name, *arguments, **options)]) for b in (hooked, plain))
         for g, e in zip(got, expected, strict=True):
             assert_same_bits(g, e)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_roi_align(hooked: Backend, plain: Backend, shape, options) -> None:
+    check_pooling(hooked, plain, "roi_align", shape, options)
+
+
+def test_cells_beyond_the_table_are_read_too(plain: Backend, cpu: Backend) -> None:
+    # Adaptive, one bin of 900 cells: more than shared memory holds of an axis.
+    rng = np.random.default_rng(0)
+    input = rng.standard_normal((1, 2, 3, 1100))
+    rois = np.array([[0, 50, 0, 950, 2], [0, 100.5, -1, 900.25, 3]])
+    grad = rng.standard_normal((2, 2, 1, 1))
+    calls = {"roi_align": (input, rois, 1), "roi_align_backward": (grad, input, rois)}
+    for name, arguments in calls.items():
+        got, expected = (flat([backend(name, *arguments)]) for backend in (plain, cpu))
+        for g, e in zip(got, expected, strict=True):
+            assert_sums_agree(g, e, np.abs(input).max() * np.abs(grad).max(), 4 * 900)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_roi_pool(hooked: Backend, plain: Backend, shape) -> None:
+    check_pooling(hooked, plain, "roi_pool", shape, {})
 
 
 def test_fpn_levels(hooked: Backend, plain: Backend) -> None:

@@ -1,0 +1,67 @@
+// How the outputs of a pooling are shared out: a block has an RoI and some channels, and takes its
+// bins tile by tile.
+#pragma once
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "compat.cuh"
+#include "roiops/check.h"
+
+namespace roiops::cuda {
+
+constexpr int kThreads = 256;
+constexpr int kBins = 32;  // bins of an axis in a tile: one per lane of a warp
+
+// An output of the tile of bins that begins at (top, left): its channel and bin, from its number
+// among `channels` x bins. Those of neighbouring threads are neighbours in memory.
+struct Item {
+  int64_t channel, y, x;
+};
+struct Tile {
+  int64_t top, left, rows, cols;
+  bool channels_last;
+
+  __device__ int64_t items(int64_t channels) const { return channels * rows * cols; }
+  __device__ Item item(int64_t i, int64_t channels) const {
+    if (channels_last) return {i % channels, top + i / channels / cols, left + i / channels % cols};
+    return {i / (rows * cols), top + i / cols % rows, left + i % cols};
+  }
+};
+
+// Calls visit(tile) for the tiles of all bins.
+template <class Visit>
+__device__ void each_tile(int64_t bins_y, int64_t bins_x, bool channels_last, const Visit& visit) {
+  for (int64_t top = 0; top < bins_y; top += kBins)
+    for (int64_t left = 0; left < bins_x; left += kBins)
+      visit(Tile{top, left, bins_y - top < kBins ? bins_y - top : kBins,
+                 bins_x - left < kBins ? bins_x - left : kBins, channels_last});
+}
+
+// Channels of a block: 64, or more where a grid has not as many rows.
+inline int64_t chunk_of(int64_t channels) {
+  constexpr int64_t kMostRows = 65535;
+  return std::max<int64_t>(64, (channels + kMostRows - 1) / kMostRows);
+}
+
+inline dim3 grid_of(int64_t rois, int64_t channels) {
+  const int64_t chunk = chunk_of(channels);
+  return {static_cast<unsigned>(rois), static_cast<unsigned>((channels + chunk - 1) / chunk), 1};
+}
+
+// A thread for each of `count`, which is less than 2^31.
+inline dim3 grid_of_threads(int64_t count) {
+  return {static_cast<unsigned>((count + kThreads - 1) / kThreads), 1, 1};
+}
+
+inline void check_count(const std::string& op, int64_t rois) {
+  if (rois > 0x7fffffff)
+    throw std::invalid_argument(message(op, ": boxes must be fewer than 2^31 on a GPU"));
+}
+
+inline void check_launch(const std::string& op, const char* error) {
+  if (error) throw std::runtime_error(message(op, ": ", error));
+}
+
+}  // namespace roiops::cuda
