@@ -17,10 +17,10 @@
 // Coordinates are computed in the dtype of `rois`, sums in that of the inputs, or in float32 for
 // 16-bit ones. A RoI with a non-finite coordinate (also after scaling) has output 0 and gradient 0.
 // A batch index that is not a whole number in [0, N), or a level outside [0, L), throws
-// std::out_of_range before anything is written; on a GPU, where nothing is read back, such an RoI has
-// output 0 and gradient 0. The same input gives the same bits for every thread
-// count and layout: a bin's taps are added row by row in ascending order, RoIs in ascending index,
-// channels in a fixed tree of 16 lanes.
+// std::out_of_range before anything is written; on a GPU, where nothing is read back, such an RoI
+// has output 0 and gradient 0. The same input gives the same bits for every thread count and
+// layout: a bin's taps are added row by row in ascending order, RoIs in ascending index, channels
+// in a fixed tree of 16 lanes.
 #pragma once
 
 #include <vector>

@@ -8,9 +8,9 @@
 // covers the rows [floor(p h / PH), ceil((p + 1) h / PH)), so neighbouring bins may share a row. An
 // empty bin (or RoI with a non-finite coordinate) is 0 and has no gradient. The first maximum wins
 // in row-major order, the first NaN for good. A batch index that is not a whole number in [0, N)
-// throws std::out_of_range before anything is written; on a GPU, where nothing is read back, such an
-// RoI has output 0 and no gradient. The same input gives the same bits for every
-// thread count and layout.
+// throws std::out_of_range before anything is written; on a GPU, where nothing is read back, such
+// an RoI has output 0 and no gradient. The same input gives the same bits for every thread count
+// and layout.
 #pragma once
 
 #include "roiops/array.h"
