@@ -11,6 +11,7 @@
 
 #include "internal/box_groups.h"
 #include "internal/box_tree.h"
+#include "internal/nms_check.h"
 #include "internal/nms_kernels.h"
 #include "internal/stable_sort.h"
 #include "roiops/check.h"
@@ -206,37 +207,11 @@ std::vector<std::unique_ptr<Image>> suppress(int64_t count, int64_t most, const 
   return images;
 }
 
-void check(const char* op, const NmsArgs& args, bool batched) {
-  check_floating(op, "boxes", args.boxes);
-  check_floating(op, "scores", args.scores);
-  const int64_t b = args.boxes.shape[0], n = args.boxes.shape[batched];
-  const auto check_rows = [&](const char* name, const Array& a) {
-    if (batched)
-      check_shape(op, name, a, {b, n});
-    else
-      check_shape(op, name, a, {n});
-  };
-  if (batched)
-    check_shape(op, "boxes", args.boxes, {-1, -1, 4});
-  else
-    check_shape(op, "boxes", args.boxes, {-1, 4});
-  check_rows("scores", args.scores);
-  if (args.idxs.data) {
-    check_rows("idxs", args.idxs);
-    check_dtype(op, "idxs", args.idxs, DType::int64);
-  }
-  if (!(args.iou_threshold >= 0.0 && args.iou_threshold <= 1.0))
-    throw std::invalid_argument(
-        message(op, ": iou_threshold must be in [0, 1]; got ", args.iou_threshold));
-}
-
 }  // namespace
 
 int64_t nms(const Array& keep, const NmsArgs& args) {
-  check("nms", args, false);
+  check_nms(keep, args);
   const int64_t n = args.boxes.shape[0];
-  check_shape("nms", "keep", keep, {n});
-  check_dtype("nms", "keep", keep, DType::int64);
   const auto images = suppress(1, n, args);
   int64_t count = 0;
   for (int64_t i : images[0]->order)
@@ -245,12 +220,8 @@ int64_t nms(const Array& keep, const NmsArgs& args) {
 }
 
 void padded_nms(const Array& indices, const Array& counts, const NmsArgs& args) {
-  check("padded_nms", args, true);
+  check_padded_nms(indices, counts, args);
   const int64_t count = args.boxes.shape[0];
-  check_shape("padded_nms", "indices", indices, {count, -1});
-  check_dtype("padded_nms", "indices", indices, DType::int64);
-  check_shape("padded_nms", "counts", counts, {count});
-  check_dtype("padded_nms", "counts", counts, DType::int64);
   const int64_t most = indices.shape[1];
   const auto images = suppress(count, most, args);
   for (int64_t b = 0; b < count; ++b) {

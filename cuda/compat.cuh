@@ -99,6 +99,20 @@ inline void check_device(int device) {
 #endif
 }
 
+// A number in device memory, once the stream has come so far: the host waits.
+inline int64_t read_back(const int64_t* number, cudaStream_t stream) {
+#if defined(ROIOPS_EMULATED)
+  (void)stream;
+  return *number;
+#else
+  int64_t value = 0;
+  cudaError_t error = cudaMemcpyAsync(&value, number, sizeof value, cudaMemcpyDeviceToHost, stream);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
+  if (error != cudaSuccess) throw std::runtime_error(failed(error));
+  return value;
+#endif
+}
+
 // Numbers that are loaded and stored at once.
 template <class T, int n>
 struct alignas(sizeof(T) * n) Vector {

@@ -98,6 +98,8 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
 EMULATED = {
     "test_fpn_levels.py",
     "test_multiscale_roi_align.py",
+    "test_nms.py",
+    "test_padded_nms.py",
     "test_ps_roi_align.py",
     "test_ps_roi_pool.py",
     "test_roi_align.py",

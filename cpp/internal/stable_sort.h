@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "roiops/config.h"
+#include "internal/sort_keys.h"
 
 namespace roiops {
 
@@ -37,25 +37,6 @@ inline void stable_sort_by_key(std::vector<Keyed>& values) {
     for (const Keyed& v : values) sorted[begin[digit_of(v.key, d)]++] = v;
     values.swap(sorted);
   }
-}
-
-// Keys whose order is that of the numbers; -0 is 0, and NaN comes last.
-inline uint64_t ascending_key(int64_t x) {
-  return static_cast<uint64_t>(x) ^ uint64_t { 1 } << 63;
-}
-inline uint64_t descending_key(float x) {
-  if (x != x) return ~uint32_t{0};
-  uint32_t bits;
-  x += 0.0f;
-  __builtin_memcpy(&bits, &x, sizeof bits);
-  return bits >> 31 ? bits : ~bits & 0x7fffffffu;
-}
-inline uint64_t descending_key(double x) {
-  if (x != x) return ~uint64_t{0};
-  uint64_t bits;
-  x += 0.0;
-  __builtin_memcpy(&bits, &x, sizeof bits);
-  return bits >> 63 ? bits : ~bits & ~uint64_t{0} >> 1;
 }
 
 }  // namespace roiops

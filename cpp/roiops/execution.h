@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 namespace roiops {
@@ -16,6 +17,9 @@ struct Execution {
   // Gives device memory, aligned to 256 bytes, that belongs to the call: what the stream is asked
   // to do after it may use the memory again.
   std::function<void*(size_t bytes)> workspace;
+  // Of device keys (rows, columns) the stable ascending order of each row, as positions in it; in
+  // memory like `workspace`'s. The caller's library sorts.
+  std::function<const int64_t*(const int64_t* keys, int64_t rows, int64_t columns)> order;
 };
 
 }  // namespace roiops

@@ -239,8 +239,8 @@ ROIOPS_INLINE BoxOverlap<T> box_overlap(const T* a, const T* b, T one) {
 // makes it so) gives 0.
 template <class T>
 ROIOPS_INLINE T iou_of(const BoxOverlap<T>& pair) {
-  return pair.joined > 0 && pair.joined <= std::numeric_limits<T>::max() ? pair.common / pair.joined
-                                                                         : T(0);
+  return pair.joined > 0 && pair.joined < static_cast<T>(INFINITY) ? pair.common / pair.joined
+                                                                   : T(0);
 }
 
 template <class T>

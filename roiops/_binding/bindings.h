@@ -11,8 +11,9 @@ void bind_boxes(py::module_& m);
 void bind_fpn_levels(py::module_& m);
 void bind_keypoints(py::module_& m);
 void bind_masks(py::module_& m);
+void bind_nms(py::module_& m);
 void bind_roi_align(py::module_& m);
 void bind_roi_pool(py::module_& m);
-void bind_suppression(py::module_& m);
+void bind_soft_nms(py::module_& m);
 
 }  // namespace roiops::binding

@@ -19,6 +19,7 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
   });
 
   roiops::binding::bind_fpn_levels(m);
+  roiops::binding::bind_nms(m);
   roiops::binding::bind_roi_align(m);
   roiops::binding::bind_roi_pool(m);
 #if !defined(ROIOPS_CUDA)
@@ -29,6 +30,6 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
   roiops::binding::bind_boxes(m);
   roiops::binding::bind_keypoints(m);
   roiops::binding::bind_masks(m);
-  roiops::binding::bind_suppression(m);
+  roiops::binding::bind_soft_nms(m);
 #endif
 }

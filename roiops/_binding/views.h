@@ -97,8 +97,8 @@ inline std::vector<Array> views(const py::sequence& objects) {
 
 }  // namespace roiops::binding
 
-// An int is a number of threads; a tuple (device, stream, workspace) a place on a GPU, `workspace`
-// being a callable from bytes to the address of device memory.
+// An int is a number of threads; a tuple (device, stream, workspace, order) a place on a GPU:
+// workspace(bytes) and order(keys, rows, columns) give addresses of device memory (see Execution).
 template <>
 struct pybind11::detail::type_caster<roiops::Execution> {
   PYBIND11_TYPE_CASTER(roiops::Execution, const_name("int | tuple"));
@@ -116,6 +116,11 @@ struct pybind11::detail::type_caster<roiops::Execution> {
     value.workspace = [allocate = handle(place[2])](size_t bytes) {
       const gil_scoped_acquire acquire;
       return reinterpret_cast<void*>(allocate(bytes).cast<uintptr_t>());
+    };
+    value.order = [sort = handle(place[3])](const int64_t* keys, int64_t rows, int64_t columns) {
+      const gil_scoped_acquire acquire;
+      const object order = sort(reinterpret_cast<uintptr_t>(keys), rows, columns);
+      return reinterpret_cast<const int64_t*>(order.cast<uintptr_t>());
     };
     return true;
   }

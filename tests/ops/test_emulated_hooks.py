@@ -52,6 +52,12 @@ OPTIONS = {
 }
 
 
+def assert_alike(hooked: Backend, plain: Backend, operator: str, *arguments, **options) -> None:
+    got, expected = (flat([b(operator, *arguments, **options)]) for b in (hooked, plain))
+    for g, e in zip(got, expected, strict=True):
+        assert_same_bits(g, e)
+
+
 def check_pooling(hooked: Backend, plain: Backend, operator: str, shape, options) -> None:
     (images, channels, height, width), size, count = shape
     rng = np.random.default_rng(0)
@@ -62,9 +68,7 @@ def check_pooling(hooked: Backend, plain: Backend, operator: str, shape, options
     grad = rng.standard_normal((count, channels, *size)).astype(np.float32)
     calls = {operator: (input, rois, size, 0.9), f"{operator}_backward": (grad, input, rois, 0.9)}
     for name, arguments in calls.items():
-        got, expected = (flat([b(name, *arguments, **options)]) for b in (hooked, plain))
-        for g, e in zip(got, expected, strict=True):
-            assert_same_bits(g, e)
+        assert_alike(hooked, plain, name, *arguments, **options)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -91,6 +95,21 @@ def test_roi_pool(hooked: Backend, plain: Backend, shape) -> None:
     check_pooling(hooked, plain, "roi_pool", shape, {})
 
 
+@pytest.mark.parametrize("count", [1, 255, 257, 513])
+def test_nms(hooked: Backend, plain: Backend, count: int) -> None:
+    rng = np.random.default_rng(count)
+    low = rng.uniform(0, 50, (2, count, 2))
+    boxes = np.concatenate([low, low + rng.uniform(0, 30, (2, count, 2))], 2).astype(np.float32)
+    scores = np.round(rng.random((2, count)), 2).astype(np.float32)
+    scores[0, :: count // 3 + 1] = np.nan
+    groups = rng.integers(0, 2, (2, count))
+    assert_alike(hooked, plain, "nms", boxes[0], scores[0], 0.5)
+    assert_alike(hooked, plain, "batched_nms", boxes[1], scores[1], groups[1], 0.3)
+    assert_alike(
+        hooked, plain, "padded_nms", boxes, scores, groups, 0.7, max_output=30, score_threshold=0.2
+    )
+
+
 def test_fpn_levels(hooked: Backend, plain: Backend) -> None:
     boxes = np.random.default_rng(0).uniform(0, 600, (257, 5)).astype(np.float32)
-    assert_same_bits(hooked("fpn_levels", boxes, 2, 5), plain("fpn_levels", boxes, 2, 5))
+    assert_alike(hooked, plain, "fpn_levels", boxes, 2, 5)
