@@ -12,15 +12,15 @@ from roiops.testing import CASES, Case
 torch = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("compiler", ["aot_eager", "inductor"])
 @pytest.mark.parametrize(
     "case", [c for c in SINGLE if c.operator not in OUTSIDE_GRAPHS], ids=lambda case: case.name
 )
-def test_compiled_once_for_all_sizes(case: Case, backend: str) -> None:
+def test_compiled_once_for_all_sizes(case: Case, compiler: str) -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     operator = function(case)
-    compiled = torch.compile(operator, fullgraph=True, dynamic=True, backend=backend)
+    compiled = torch.compile(operator, fullgraph=True, dynamic=True, backend=compiler)
     arguments = made(case)
     for work in (arguments, with_fewer_boxes(arguments)):
         assert_same(compiled(*work), operator(*work))
