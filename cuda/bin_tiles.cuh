@@ -60,8 +60,4 @@ inline void check_count(const std::string& op, int64_t rois) {
     throw std::invalid_argument(message(op, ": boxes must be fewer than 2^31 on a GPU"));
 }
 
-inline void check_launch(const std::string& op, const char* error) {
-  if (error) throw std::runtime_error(message(op, ": ", error));
-}
-
 }  // namespace roiops::cuda

@@ -68,6 +68,11 @@ const char* launch(const char* name, void (*kernel)(Parameters...), const Launch
 #endif
 }
 
+// Throws for `op` what a launch has returned, if anything.
+inline void check_launch(const std::string& op, const char* error) {
+  if (error) throw std::runtime_error(op + ": " + error);
+}
+
 // One rounding, where a sum may have it: kernels are compiled without contraction, because they
 // decide as the CPU does. The emulator rounds twice.
 #if defined(ROIOPS_EMULATED)

@@ -61,10 +61,9 @@ void fpn_levels(const Array& levels, const Array& boxes, int64_t min_level,
     const Boxes<T> from{boxes.at<T>(), boxes.stride[0], boxes.stride[1], count};
     const LaunchConfig config{dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads)),
                               dim3(kThreads), 0, static_cast<cudaStream_t>(execution.stream)};
-    const char* error =
-        launch("fpn_levels", assign_levels<T>, config, from, min_level, smallest,
-               static_cast<int>(thresholds.size()), levels.at<int64_t>(), levels.stride[0]);
-    if (error) throw std::runtime_error(message("fpn_levels: ", error));
+    check_launch("fpn_levels", launch("fpn_levels", assign_levels<T>, config, from, min_level,
+                                      smallest, static_cast<int>(thresholds.size()),
+                                      levels.at<int64_t>(), levels.stride[0]));
   });
 }
 

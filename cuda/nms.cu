@@ -263,10 +263,6 @@ __global__ void pad(const int64_t* kept, Kept indices, int64_t* counts, int64_t 
   for (int64_t i = kept[b] + threadIdx.x; i < indices.size; i += kChunk) indices.at(b, i) = -1;
 }
 
-void check(const char* op, const char* error) {
-  if (error) throw std::runtime_error(message(op, ": ", error));
-}
-
 // Writes what is kept to `keep`, (N) or (B, M); how many of each image: in device memory.
 template <class T, class S>
 const int64_t* suppress(const char* op, const NmsArgs& args, int64_t images, int64_t most,
@@ -295,11 +291,13 @@ const int64_t* suppress(const char* op, const NmsArgs& args, int64_t images, int
   ranked.count = count;
   ranked.taking = memory(int64_t{}, images);
   ranked.kept = memory(int64_t{}, images);
-  check(op, launch("nms begin_images", begin_images<T, S>, config(images, 1), scores, ranked));
+  check_launch(op,
+               launch("nms begin_images", begin_images<T, S>, config(images, 1), scores, ranked));
   if (count == 0) return ranked.kept;
 
   int64_t* keys = memory(int64_t{}, images * count);
-  check(op, launch("nms make_keys", make_keys<S>, config(chunks, images), scores, count, keys));
+  check_launch(op,
+               launch("nms make_keys", make_keys<S>, config(chunks, images), scores, count, keys));
   ranked.order = where.order(keys, images, count);
   T* numbers = memory(T{}, 5 * images * count);
   ranked.x1 = numbers;
@@ -312,15 +310,15 @@ const int64_t* suppress(const char* op, const NmsArgs& args, int64_t images, int
   ranked.mute = memory(uint8_t{}, images * count);
   ranked.winners = memory(int32_t{}, images * kChunk);
   ranked.winning = memory(int32_t{}, images);
-  check(op,
-        launch("nms rank", rank<T, S>, config(chunks, images), rows_of<T>(args.boxes, batched),
-               scores, rows_of<int64_t>(args.idxs, batched && args.idxs.data), rule.one, ranked));
+  check_launch(
+      op, launch("nms rank", rank<T, S>, config(chunks, images), rows_of<T>(args.boxes, batched),
+                 scores, rows_of<int64_t>(args.idxs, batched && args.idxs.data), rule.one, ranked));
   for (int64_t c = 0; c < chunks; ++c) {
-    check(op, launch("nms keep_of_chunk", keep_of_chunk<T>, config(images, 1), ranked, rule,
-                     c * kChunk, kept_of(keep)));
+    check_launch(op, launch("nms keep_of_chunk", keep_of_chunk<T>, config(images, 1), ranked, rule,
+                            c * kChunk, kept_of(keep)));
     if (c + 1 < chunks)
-      check(op, launch("nms suppress_later", suppress_later<T>, config(chunks - c - 1, images),
-                       ranked, rule, (c + 1) * kChunk));
+      check_launch(op, launch("nms suppress_later", suppress_later<T>,
+                              config(chunks - c - 1, images), ranked, rule, (c + 1) * kChunk));
   }
   return ranked.kept;
 }
@@ -357,10 +355,11 @@ void padded_nms(const Array& indices, const Array& counts, const NmsArgs& args) 
   with_types(args, [&](auto coordinate, auto score) {
     const int64_t* kept = suppress<decltype(coordinate), decltype(score)>(
         "padded_nms", args, images, indices.shape[1], indices);
-    check("padded_nms", launch("nms pad", pad,
-                               {dim3(static_cast<unsigned>(images)), dim3(kChunk), 0,
-                                static_cast<cudaStream_t>(args.execution.stream)},
-                               kept, kept_of(indices), counts.at<int64_t>(), counts.stride[0]));
+    check_launch("padded_nms",
+                 launch("nms pad", pad,
+                        {dim3(static_cast<unsigned>(images)), dim3(kChunk), 0,
+                         static_cast<cudaStream_t>(args.execution.stream)},
+                        kept, kept_of(indices), counts.at<int64_t>(), counts.stride[0]));
   });
 }
 

@@ -9,8 +9,8 @@
 // A box is suppressed if its IoU with a kept box of higher rank is greater than the threshold. A
 // box with a non-finite coordinate neither suppresses nor is suppressed; one with a NaN score does
 // not suppress. With a score threshold only boxes of a greater score take part (compared in the
-// scores' type). Time is near linear in N unless thousands of kept boxes overlap each other by
-// nearly the threshold; memory is linear.
+// scores' type). Time is near linear in N for boxes as detectors propose them, and grows faster
+// where many kept boxes overlap; memory is linear.
 #pragma once
 
 #include <optional>
