@@ -2,9 +2,8 @@
 // moved are the boxes' and the levels'.
 #include <algorithm>
 #include <stdexcept>
-#include <string>
 
-#include "compat.cuh"
+#include "each.cuh"
 #include "internal/fpn_levels_check.h"
 #include "roiops/fpn_levels.h"
 #include "roiops/geometry.h"
@@ -13,30 +12,22 @@ namespace roiops {
 namespace cuda {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr size_t kMostThresholds = 64;
 
 template <class T>
-struct Thresholds {
+struct Level {
+  Strided<int64_t> levels;
+  Strided<const T> boxes;
+  int64_t min_level;
+  int count;
   T smallest[kMostThresholds];
-};
 
-template <class T>
-struct Boxes {
-  const T* data;
-  int64_t box, side;  // strides
-  int64_t count;
+  __device__ void operator()(int64_t i) const {
+    T box[4];
+    for (int side = 0; side < 4; ++side) box[side] = boxes.at(i, side);
+    levels.at(i) = min_level + levels_reached(box, smallest, count);
+  }
 };
-
-template <class T>
-__global__ void assign_levels(Boxes<T> boxes, int64_t min_level, Thresholds<T> thresholds,
-                              int count, int64_t* levels, int64_t stride) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (i >= boxes.count) return;
-  T box[4];
-  for (int s = 0; s < 4; ++s) box[s] = boxes.data[i * boxes.box + s * boxes.side];
-  levels[i * stride] = min_level + levels_reached(box, thresholds.smallest, count);
-}
 
 }  // namespace
 }  // namespace cuda
@@ -49,21 +40,15 @@ void fpn_levels(const Array& levels, const Array& boxes, int64_t min_level,
   if (thresholds.size() > kMostThresholds)
     throw std::invalid_argument(message("fpn_levels: max_level must be at most min_level + ",
                                         kMostThresholds, " on a GPU; got + ", thresholds.size()));
-  const int64_t count = boxes.shape[0];
-  if (count == 0) return;
-  if (count > int64_t{kThreads} * 0x7fffffff)
-    throw std::invalid_argument("fpn_levels: boxes are too many for a GPU's grid");
-  check_device(execution.device);
   dispatch_float(boxes.dtype, [&](auto zero) {
     using T = decltype(zero);
-    Thresholds<T> smallest{};
-    std::copy(thresholds.begin(), thresholds.end(), smallest.smallest);
-    const Boxes<T> from{boxes.at<T>(), boxes.stride[0], boxes.stride[1], count};
-    const LaunchConfig config{dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads)),
-                              dim3(kThreads), 0, static_cast<cudaStream_t>(execution.stream)};
-    check_launch("fpn_levels", launch("fpn_levels", assign_levels<T>, config, from, min_level,
-                                      smallest, static_cast<int>(thresholds.size()),
-                                      levels.at<int64_t>(), levels.stride[0]));
+    Level<T> level{Strided<int64_t>(levels),
+                   Strided<const T>(boxes),
+                   min_level,
+                   static_cast<int>(thresholds.size()),
+                   {}};
+    std::copy(thresholds.begin(), thresholds.end(), level.smallest);
+    for_each("fpn_levels", boxes.shape[0], execution, level);
   });
 }
 

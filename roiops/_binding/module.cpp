@@ -27,9 +27,19 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
   m.def("set_num_threads", &roiops::set_num_threads);
   m.def("active_isa", [] { return roiops::isa_name(roiops::active_isa()); });
 
-  roiops::binding::bind_boxes(m);
+  roiops::binding::bind_anchors(m);
+  roiops::binding::bind_box_area(m);
+  roiops::binding::bind_box_coding(m);
+  roiops::binding::bind_box_convert(m);
+  roiops::binding::bind_box_iou(m);
+  roiops::binding::bind_clip_boxes(m);
+  roiops::binding::bind_crop_masks(m);
   roiops::binding::bind_keypoints(m);
-  roiops::binding::bind_masks(m);
+  roiops::binding::bind_masks_to_boxes(m);
+  roiops::binding::bind_match_boxes(m);
+  roiops::binding::bind_paste_masks(m);
+  roiops::binding::bind_rasterize_polygons(m);
+  roiops::binding::bind_remove_small_boxes(m);
   roiops::binding::bind_soft_nms(m);
 #endif
 }
