@@ -105,12 +105,13 @@ inline void check_device(int device) {
 }
 
 // A number in device memory, once the stream has come so far: the host waits.
-inline int64_t read_back(const int64_t* number, cudaStream_t stream) {
+template <class T>
+T read_back(const T* number, cudaStream_t stream) {
 #if defined(ROIOPS_EMULATED)
   (void)stream;
   return *number;
 #else
-  int64_t value = 0;
+  T value{};
   cudaError_t error = cudaMemcpyAsync(&value, number, sizeof value, cudaMemcpyDeviceToHost, stream);
   if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
   if (error != cudaSuccess) throw std::runtime_error(failed(error));

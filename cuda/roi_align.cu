@@ -23,6 +23,7 @@
 #include "maps.cuh"
 #include "roi_align_regions.cuh"
 #include "roiops/roi_align.h"
+#include "value_check.cuh"
 
 namespace roiops {
 namespace cuda {
@@ -442,6 +443,8 @@ void roi_align_forward(const Array& output, const RoiAlignArgs& args,
   if (!values.empty()) check_like_inputs(op, "values", values, args);
   if (output.size() == 0) return;
   check_device(args.execution.device);
+  check_values(op, args.rois, args.levels, args.inputs[0].shape[0],
+               static_cast<int64_t>(args.inputs.size()), args.execution);
   with_types(args, [&](auto stored, auto summed, auto coordinate) {
     using T = decltype(stored);
     using Acc = decltype(summed);
@@ -466,6 +469,8 @@ void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& gr
   check_roi_align(op, args, grad_output, "grad_output");
   check_like_inputs(op, "grad_input", grad_inputs, args);
   check_device(args.execution.device);
+  check_values(op, args.rois, args.levels, args.inputs[0].shape[0],
+               static_cast<int64_t>(args.inputs.size()), args.execution);
   with_types(args, [&](auto stored, auto summed, auto coordinate) {
     using T = decltype(stored);
     using Acc = decltype(summed);
@@ -506,6 +511,8 @@ void roi_align_grad_rois(const Array& result, const Array& grad_output, const Ro
   check_grad_rois(op, result, args);
   if (result.size() == 0) return;
   check_device(args.execution.device);
+  check_values(op, args.rois, args.levels, args.inputs[0].shape[0],
+               static_cast<int64_t>(args.inputs.size()), args.execution);
   with_types(args, [&](auto stored, auto summed, auto coordinate) {
     using T = decltype(stored);
     using Acc = decltype(summed);

@@ -4,6 +4,7 @@
 
 #include "bin_tiles.cuh"
 #include "compat.cuh"
+#include "internal/roi_indices.h"
 #include "maps.cuh"
 #include "roiops/geometry.h"
 #include "roiops/roi_align.h"
@@ -49,8 +50,7 @@ __device__ Region<C> region_at(const Regions<C>& all, int64_t k) {
   const C* roi = all.rois + k * all.roi_stride;
   const C index = roi[0];
   const int64_t level = all.levels ? all.levels[k * all.level_stride] : 0;
-  r.usable = index >= C(0) && index < static_cast<C>(all.images) && index == std::floor(index) &&
-             level >= 0 && level < all.level_count;
+  r.usable = is_image(index, all.images) && is_level(level, all.level_count);
   r.level = r.usable ? static_cast<int>(level) : 0;
   r.image = r.usable ? static_cast<int64_t>(index) : 0;
   for (int s = 0; s < 4; ++s) r.side[s] = roi[(1 + s) * all.side_stride];

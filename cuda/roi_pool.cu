@@ -15,6 +15,7 @@
 #include "maps.cuh"
 #include "roiops/geometry.h"
 #include "roiops/roi_pool.h"
+#include "value_check.cuh"
 
 namespace roiops {
 namespace cuda {
@@ -42,7 +43,7 @@ __device__ Roi<C> roi_at(const Rois<C>& all, int64_t k) {
   const C* from = all.data + k * all.roi_stride;
   const C index = from[0];
   Roi<C> roi;
-  roi.usable = index >= C(0) && index < static_cast<C>(all.images) && index == std::floor(index);
+  roi.usable = is_image(index, all.images);
   for (int s = 0; s < 4; ++s) {
     roi.side[s] = from[(1 + s) * all.side_stride];
     roi.usable = roi.usable && std::isfinite(roi.side[s]);
@@ -196,6 +197,7 @@ void roi_pool_forward(const Array& output, const RoiPoolArgs& args, const Array&
   if (values.data) check_like_input(op, "values", values, args.input);
   if (output.size() == 0) return;
   check_device(args.execution.device);
+  check_values(op, args.rois, {}, args.input.shape[0], 1, args.execution);
   with_types(args, [&](auto stored, auto, auto coordinate) {
     using T = decltype(stored);
     using C = decltype(coordinate);
@@ -214,6 +216,7 @@ void roi_pool_grad_input(const Array& result, const Array& grad_output, const Ro
   check_roi_pool(op, args, grad_output, "grad_output");
   check_like_input(op, "grad_input", result, args.input);
   check_device(args.execution.device);
+  check_values(op, args.rois, {}, args.input.shape[0], 1, args.execution);
   with_types(args, [&](auto stored, auto summed, auto coordinate) {
     using T = decltype(stored);
     using Acc = decltype(summed);

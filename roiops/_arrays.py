@@ -187,10 +187,9 @@ def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
         return NUMPY, _checked(op, name, x)
     if load_torch():
         if isinstance(x, _torch.Tensor):
-            if not (x.is_cpu or x.is_meta):
+            if not (x.is_cpu or x.is_cuda or x.is_meta):
                 raise TypeError(
-                    f"{op}: {name} must be on the CPU (this build of roiops has no CUDA backend); "
-                    f"got a tensor on {x.device}"
+                    f"{op}: {name} must be on the CPU or a CUDA device; got a tensor on {x.device}"
                 )
             if x.layout is not _torch.STRIDED:
                 raise TypeError(f"{op}: {name} must be a dense tensor; got layout {x.layout}")

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from roiops import _check, _cpu
+from roiops import _check, _cpu, _gpu
 
 
 def backends() -> tuple[str, ...]:
-    """Names of the backends usable here: "reference" (plain NumPy) and "cpu" (compiled)."""
-    return ("reference", "cpu")
+    """Names of the backends usable here: "reference" (plain NumPy), "cpu" (compiled) and, where its
+    kernels can run on GPU 0, "cuda"."""
+    return ("reference", "cpu") if _without_cuda() else ("reference", "cpu", "cuda")
 
 
 def show_config() -> str:
-    """A few lines for a bug report: backends, instruction set in use, threads."""
+    """A few lines for a bug report: backends, instruction set in use, threads, the GPU or why there
+    is none."""
     return (
         f"backends: {', '.join(backends())}\n"
         f"cpu instruction set: {_cpu.active_isa()}\n"
-        f"threads: {get_num_threads()}"
+        f"threads: {get_num_threads()}\n"
+        f"cuda: {_without_cuda() or 'kernels for ' + _gpu.load().architectures}"
     )
+
+
+def _without_cuda() -> str | None:
+    """Why the kernels cannot run on GPU 0; None if they can."""
+    try:
+        _gpu.core(0)
+    except RuntimeError as error:
+        return str(error).removeprefix("roiops: ")
+    return None
 
 
 def set_num_threads(threads: int) -> None:

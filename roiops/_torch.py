@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy as Proxy
 
-from roiops import _cpu, _operators
+from roiops import _cpu, _gpu, _operators
 from roiops._torch_calls import direct, mark_not_differentiable
 
 _DTYPES = {
@@ -39,8 +39,10 @@ STRIDED = torch.strided
 
 
 class Torch:
+    """Tensors on whatever device; what computes by itself computes on the CPU."""
+
     name = "torch"
-    core = _cpu
+    core: Any = _cpu
 
     def call(self, operator: _operators.Operator, *args: Any) -> Any:
         if not torch.compiler.is_compiling():
@@ -62,7 +64,7 @@ class Torch:
         return torch.from_numpy(x).to(like.device)
 
     def to_numpy(self, x: Tensor) -> np.ndarray:
-        return x.detach().resolve_neg().numpy()
+        return x.detach().resolve_neg().cpu().numpy()
 
     def dtype(self, x: Tensor) -> str:
         return _DTYPES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
@@ -90,7 +92,7 @@ class Torch:
         # The tensor comes last: a temporary one must live as long as its address is used.
         return (address, dtype, shape, x.stride(), x)
 
-    def execution(self) -> int:
+    def execution(self) -> Any:
         return torch.get_num_threads()
 
     def unknown_size(self) -> Any:
@@ -98,7 +100,51 @@ class Torch:
         return torch.library.get_ctx().new_dynamic_size()
 
 
+class TorchOnGpu(Torch):
+    """Tensors on one GPU, which computes on the stream that is current there."""
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+
+    @property
+    def core(self) -> Any:
+        return _gpu.core(self._device)
+
+    def stream(self) -> int:
+        return torch.cuda.current_stream(self._device).cuda_stream
+
+    def bytes(self, count: int) -> Tensor:
+        """Of torch's allocator: it gives them to nobody else before the stream has come so far."""
+        return torch.empty(count, dtype=torch.uint8, device=f"cuda:{self._device}")
+
+    def execution(self) -> Any:
+        held: dict[int, Tensor] = {}  # as long as the call
+
+        def hold(x: Tensor) -> int:
+            held[x.data_ptr()] = x
+            return x.data_ptr()
+
+        def order(keys: int, rows: int, columns: int) -> int:
+            numbers = held[keys].view(torch.int64)[: rows * columns].view(rows, columns)
+            return hold(numbers.argsort(dim=1, stable=True))
+
+        return self._device, self.stream(), lambda count: hold(self.bytes(count)), order
+
+
 TORCH = Torch()
+on_gpu = functools.cache(TorchOnGpu)
+
+
+def run_on_gpu(op: _operators.Operator, device: int, args: tuple[Any, ...]) -> Any:
+    with torch.cuda.device(device):
+        return op.run(on_gpu(device), *args)
+
+
+def _run_where_tensors_are(op: _operators.Operator, *args: Any) -> Any:
+    lists = [arg if isinstance(arg, list) else [arg] for arg in args]
+    tensors = (x for members in lists for x in members if isinstance(x, Tensor))
+    return run_on_gpu(op, next(tensors).get_device(), args)
+
 
 _LIBRARY = torch.library.Library("roiops", "FRAGMENT")
 _OVERLOADS: dict[str, Any] = {}
@@ -116,6 +162,7 @@ def _no_backward(ctx: Any, *grads: Any) -> None:
 def _register(op: _operators.Operator) -> None:
     _LIBRARY.define(op.name + op.schema)
     _LIBRARY.impl(op.name, functools.partial(op.run, TORCH), "CPU")
+    _LIBRARY.impl(op.name, functools.partial(_run_where_tensors_are, op), "CUDA")
     qualified = f"roiops::{op.name}"
     fake = op.fake or op.allocate
     torch.library.register_fake(qualified, functools.partial(fake, TORCH), lib=_LIBRARY)
@@ -127,7 +174,7 @@ def _register(op: _operators.Operator) -> None:
     )
     # The overload itself: looking it up by name in each call would cost as much as the kernel.
     _OVERLOADS[op.name] = getattr(torch.ops.roiops, op.name).default
-    _DIRECT[op.name] = direct(TORCH, op)
+    _DIRECT[op.name] = direct(TORCH, op, run_on_gpu)
 
 
 for _op in _operators.OPERATORS.values():

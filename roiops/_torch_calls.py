@@ -47,7 +47,9 @@ def _watched() -> bool:
     )
 
 
-def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
+def direct(
+    xp: Namespace, op: Operator, run_on_gpu: Callable[[Operator, int, tuple[Any, ...]], Any]
+) -> Callable[..., Any]:
     """The way of ``op`` around the dispatcher: called with its arguments, it gives the results, or
     NotImplemented where the dispatcher must be asked."""
     if not _KNOWN:
@@ -61,21 +63,20 @@ def direct(xp: Namespace, op: Operator) -> Callable[..., Any]:
             return function(args)
         if _watched():
             return NotImplemented
-        needs_grad = False
+        needs_grad, device = False, -1
         for arg in args:
-            if isinstance(arg, Tensor):
-                if type(arg) not in _PLAIN or not arg.is_cpu:
-                    return NotImplemented
-                needs_grad = needs_grad or arg.requires_grad
-            elif type(arg) is list:
-                for x in arg:
-                    if isinstance(x, Tensor):
-                        if type(x) not in _PLAIN or not x.is_cpu:
+            for x in arg if type(arg) is list else (arg,):
+                if isinstance(x, Tensor):
+                    if type(x) not in _PLAIN:
+                        return NotImplemented
+                    if not x.is_cpu:
+                        if not x.is_cuda:
                             return NotImplemented
-                        needs_grad = needs_grad or x.requires_grad
+                        device = x.get_device()
+                    needs_grad = needs_grad or x.requires_grad
         if needs_grad and op.backward is not None and torch.is_grad_enabled():
             return function(args)
-        return op.run(xp, *args)
+        return op.run(xp, *args) if device < 0 else run_on_gpu(op, device, args)
 
     return call
 

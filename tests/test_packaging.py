@@ -74,6 +74,7 @@ def check_wheel() -> ModuleType:
     return module
 
 
+CUDA_EXTENSION = "roiops/_cuda.cpython-311-x86_64-linux-gnu.so"
 METADATA = ["roiops-1.dist-info/METADATA", "roiops-1.dist-info/licenses/LICENSE"]
 EXTENSION = "roiops/_cpu.cpython-311-x86_64-linux-gnu.so"
 
@@ -84,22 +85,32 @@ EXTENSION = "roiops/_cpu.cpython-311-x86_64-linux-gnu.so"
         (set(), None),
         ({"roiops/_cpu.pyi"}, "missing: roiops/_cpu.pyi"),
         ({"detector/data/nuclei_dsb2018/README.md"}, "missing: detector/data"),
-        ({EXTENSION}, "one compiled module"),
+        ({EXTENSION}, "1 compiled module"),
+        ({CUDA_EXTENSION}, "1 compiled module"),
         ({METADATA[1]}, "missing: LICENSE"),
         ({"tests/conftest.py"}, "not wanted: tests/conftest.py"),
-        ({EXTENSION.replace("311", "312")}, "one compiled module"),
+        ({EXTENSION.replace("311", "312")}, "1 compiled module"),
     ],
 )
 def test_wheel_check_sees(check_wheel: ModuleType, change: set[str], said: str | None) -> None:
     """``change`` is taken away where it belongs to a wheel, added where it does not."""
     expected = check_wheel.expected_files(ROOT)
-    names = {*expected, EXTENSION, *METADATA} ^ change
-    problems = check_wheel.problems(sorted(names), expected)
+    names = {*expected, EXTENSION, CUDA_EXTENSION, *METADATA} ^ change
+    problems = check_wheel.problems(sorted(names), expected, cuda=True)
     assert len(problems) == (said is not None)
     assert all(problem.startswith(str(said)) for problem in problems)
 
 
+def test_wheel_check_knows_wheels_without_kernels(check_wheel: ModuleType) -> None:
+    expected = check_wheel.expected_files(ROOT)
+    names = [*expected, EXTENSION, *METADATA]
+    assert check_wheel.problems(names, expected, cuda=False) == []
+    (problem,) = check_wheel.problems([*names, CUDA_EXTENSION], expected, cuda=False)
+    assert problem.startswith("0 compiled module roiops/_cuda")
+
+
 def test_nothing_is_compiled_for_this_machine_alone() -> None:
     """Wheels move between machines: instruction sets are named and chosen at run time."""
-    for file in (ROOT / "CMakeLists.txt", ROOT / "setup.py", ROOT / "pyproject.toml"):
+    files = ("CMakeLists.txt", "cuda/module.cmake", "setup.py", "pyproject.toml")
+    for file in (ROOT / name for name in files):
         assert "native" not in file.read_text(), file.name

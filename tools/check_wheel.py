@@ -3,14 +3,16 @@
     python tools/check_wheel.py dist/roiops-*.whl
 
 Files are compared with the source tree, so that a module, a stub or a data file that is added here
-and forgotten in the packaging is named. The compiled module may need nothing but what every Linux
-has: no torch, no Python library, no OpenMP. Its tag must say on which Linux systems it runs
+and forgotten in the packaging is named. The compiled modules may need nothing but what every Linux
+has: no torch, no Python library, no OpenMP, nothing of CUDA. The kernels for GPUs must be there
+where nvcc is. The wheel's tag must say on which Linux systems it runs
 (manylinux): pip installs it there and refuses it elsewhere.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,9 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("roiops/**/*.py", "roiops/**/*.pyi", "roiops/py.typed", "detector/**/*.py",
            "detector/data/nuclei_dsb2018/**/*")  # fmt: skip
-EXTENSION = "roiops/_cpu.cpython-*.so"
+EXTENSIONS = ("roiops/_cpu.cpython-*.so", "roiops/_cuda.cpython-*.so")
 SYSTEM_LIBRARIES = ("libstdc++.so*", "libm.so*", "libgcc_s.so*", "libc.so*", "libpthread.so*",
-                    "ld-linux*")  # fmt: skip
+                    "libdl.so*", "librt.so*", "ld-linux*")  # fmt: skip
 
 
 def expected_files(root: Path) -> set[str]:
@@ -31,14 +33,19 @@ def expected_files(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in found if "__pycache__" not in path.parts}
 
 
-def problems(names: list[str], expected: set[str]) -> list[str]:
-    """What is wrong with a wheel of these names."""
+def extensions(names: list[str]) -> list[str]:
+    return [name for pattern in EXTENSIONS for name in fnmatch.filter(names, pattern)]
+
+
+def problems(names: list[str], expected: set[str], cuda: bool) -> list[str]:
+    """What is wrong with a wheel of these names, with the kernels for GPUs or without."""
     packed = {name for name in names if ".dist-info/" not in name and not name.endswith("/")}
-    extensions = fnmatch.filter(packed, EXTENSION)
     found = [f"missing: {name}" for name in sorted(expected - packed)]
-    found += [f"not wanted: {name}" for name in sorted(packed - expected - set(extensions))]
-    if len(extensions) != 1:
-        found.append(f"one compiled module {EXTENSION} wanted; got {extensions}")
+    found += [f"not wanted: {name}" for name in sorted(packed - expected - {*extensions(names)})]
+    for pattern, wanted in zip(EXTENSIONS, (1, int(cuda)), strict=True):
+        got = fnmatch.filter(packed, pattern)
+        if len(got) != wanted:
+            found.append(f"{wanted} compiled module {pattern} wanted; got {got}")
     if not any(fnmatch.fnmatch(name, "*.dist-info/licenses/LICENSE") for name in names):
         found.append("missing: LICENSE")
     return found
@@ -58,8 +65,9 @@ def needed_libraries(extension: bytes) -> list[str]:
 def main(path: str) -> int:
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
-        found = problems(names, expected_files(ROOT))
-        for extension in fnmatch.filter(names, EXTENSION):
+        found = problems(names, expected_files(ROOT), bool(shutil.which("nvcc")))
+        for extension in extensions(names):
+            print(f"{extension}: {wheel.getinfo(extension).file_size / 1e6:.1f} MB")
             found += [
                 f"{extension} needs {library}"
                 for library in needed_libraries(wheel.read(extension))

@@ -48,4 +48,5 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 echo "Preparing $folder (once): build tools ..."
 install --quiet "${build_requirements[@]}"
 echo "Preparing $folder (once): dependencies, and compiling the core ..."
+export ROIOPS_CUDA=${ROIOPS_CUDA:-OFF}  # as tools/build_core.sh, which keeps what is built here fresh
 install --no-build-isolation --editable ".$extra"

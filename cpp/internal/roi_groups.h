@@ -3,12 +3,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <vector>
 
+#include "internal/roi_indices.h"
 #include "internal/stable_sort.h"
-#include "roiops/check.h"
 
 namespace roiops {
 
@@ -33,16 +32,10 @@ class RoiGroups {
     dispatch_float(rois.dtype, [&](auto zero) {
       for (int64_t k = 0; k < rois.shape[0]; ++k) {
         const auto index = rois.at<decltype(zero)>(k, 0);
-        if (!(index >= 0 && index < static_cast<decltype(zero)>(images) &&
-              index == std::floor(index)))
-          throw std::out_of_range(message(op, ": boxes[", k,
-                                          ", 0] (batch index) must be a whole number in [0, ",
-                                          images, "); got ", index));
+        if (!is_image(index, images)) refuse_image(op, k, images, static_cast<double>(index));
         image_[k] = static_cast<int64_t>(index);
         level_[k] = levels.data ? levels.at<int64_t>(k) : 0;
-        if (level_[k] < 0 || level_[k] >= level_count)
-          throw std::out_of_range(
-              message(op, ": levels[", k, "] must be in [0, ", level_count, "); got ", level_[k]));
+        if (!is_level(level_[k], level_count)) refuse_level(op, k, level_count, level_[k]);
         ++begin_[level_[k] * images + image_[k] + 1];
       }
     });

@@ -7,6 +7,9 @@
 #include "roiops/check.h"
 #include "roiops/isa.h"
 #include "roiops/parallel.h"
+#if defined(ROIOPS_CUDA) && !defined(ROIOPS_EMULATED)
+#include "device.h"
+#endif
 
 PYBIND11_MODULE(ROIOPS_MODULE, m) {
   namespace py = pybind11;
@@ -41,5 +44,12 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
   roiops::binding::bind_rasterize_polygons(m);
   roiops::binding::bind_remove_small_boxes(m);
   roiops::binding::bind_soft_nms(m);
+#endif
+#if defined(ROIOPS_CUDA) && !defined(ROIOPS_EMULATED)
+  m.attr("architectures") = ROIOPS_CUDA_ARCHITECTURES;
+  m.def("look_at", [](int device) {
+    const roiops::cuda::Device found = roiops::cuda::look_at(device);
+    return py::make_tuple(found.driver, found.runtime, found.architecture, found.runnable);
+  });
 #endif
 }

@@ -108,7 +108,10 @@ def test_an_unknown_torch_takes_the_dispatcher(monkeypatch: pytest.MonkeyPatch) 
     from roiops._operators import OPERATORS
 
     monkeypatch.setattr(_torch_calls, "_KNOWN", False)
-    direct = {name: _torch_calls.direct(_torch.TORCH, op) for name, op in OPERATORS.items()}
+    direct = {
+        name: _torch_calls.direct(_torch.TORCH, op, _torch.run_on_gpu)
+        for name, op in OPERATORS.items()
+    }
     monkeypatch.setattr(_torch, "_DIRECT", direct)
     assert direct["nms"](()) is NotImplemented
     features = torch.rand(1, 2, 6, 6, requires_grad=True)

@@ -1,0 +1,51 @@
+# The Python module _cuda: kernels and binding, with CUDA's runtime inside. It needs no library of
+# CUDA's to be imported, and no driver.
+if(NOT DEFINED CMAKE_CUDA_COMPILER)
+  include(CheckLanguage)
+  check_language(CUDA)
+endif()
+if(NOT CMAKE_CUDA_COMPILER)
+  if(ROIOPS_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "ROIOPS_CUDA=ON: there is no nvcc (on the PATH, or named by CUDACXX)")
+  endif()
+  message(STATUS "roiops without kernels for GPUs: there is no nvcc (ROIOPS_CUDA=${ROIOPS_CUDA})")
+  return()
+endif()
+
+# Machine code for what is in use, and PTX of the newest for what comes after it.
+set(architectures "${CMAKE_CUDA_ARCHITECTURES}" $ENV{CUDAARCHS})
+if(NOT architectures)
+  set(CMAKE_CUDA_ARCHITECTURES 80)  # for CMake's trial of the compiler
+endif()
+enable_language(CUDA)
+if(NOT architectures)
+  set(architectures 75-real 80-real 86-real 89-real 90)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+    set(architectures 75-real 80-real 86-real 89-real 90-real 100-real 120)
+  endif()
+endif()
+message(STATUS "roiops with kernels for the architectures ${architectures}")
+
+file(GLOB kernel_sources CONFIGURE_DEPENDS cuda/*.cu)
+set(bound module ${ROIOPS_BOUND_TO_CUDA})
+list(TRANSFORM bound PREPEND roiops/_binding/)
+list(TRANSFORM bound APPEND .cpp)
+pybind11_add_module(_cuda NO_EXTRAS ${bound} ${kernel_sources})
+list(JOIN architectures ", " listed)
+target_compile_definitions(
+  _cuda PRIVATE ROIOPS_MODULE=_cuda ROIOPS_CUDA "ROIOPS_CUDA_ARCHITECTURES=\"${listed}\"")
+target_include_directories(_cuda PRIVATE cpp cuda)
+set_target_properties(
+  _cuda PROPERTIES CUDA_ARCHITECTURES "${architectures}" CUDA_RUNTIME_LIBRARY Static
+                   CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON)
+# As on the CPU: no contraction, because kernels decide.
+set(kernel_options --fmad=false -Xcompiler=-ffp-contract=off)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+  list(APPEND kernel_options --compress-mode=size)
+endif()
+target_compile_options(
+  _cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${kernel_options}>"
+                "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-psabi;-ffp-contract=off>")
+# Hidden: another runtime in the process, torch's, must not answer for ours.
+target_link_options(_cuda PRIVATE -s -Wl,--exclude-libs,ALL)
+install(TARGETS _cuda LIBRARY DESTINATION roiops)
