@@ -1,12 +1,13 @@
-"""Whose array is this? NumPy and torch behind one small set of verbs.
+"""Whose array is this? NumPy, torch and CuPy behind one small set of verbs.
 
 An operator adopts its arguments once, and does everything through the ``Namespace`` it gets:
 allocate outputs like the inputs, describe arrays to the compiled module, say where that computes.
-torch is never imported here: only a caller who has imported it can hold a tensor.
+torch and CuPy are never imported here: only a caller who has imported them can hold their arrays.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import numpy as np
 from roiops import _cpu
 
 Array = Any
-"""A NumPy array, a torch tensor, or another object with ``__dlpack__``."""
+"""A NumPy or CuPy array, a torch tensor, or another object with ``__dlpack__``."""
 
 
 class Namespace(Protocol):
@@ -66,20 +67,22 @@ class Namespace(Protocol):
         ...
 
     def execution(self) -> Any:
-        """Where the compiled module computes: its number of threads."""
+        """Where the compiled module computes: its number of threads, or the device, the stream and
+        the allocator of a GPU (see ``cpp/roiops/execution.h``)."""
         ...
 
 
 class NumPy:
     name = "numpy"
-    core = _cpu
+    library: Any = np
+    core: Any = _cpu
 
     def call(self, operator: Any, *args: Any) -> Any:
         return operator.run(self, *args)
 
     def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
         # bfloat16 has no name in NumPy itself: the caller's array brings the type.
-        return np.empty(shape, like.dtype if dtype == like.dtype.name else dtype)
+        return self.library.empty(shape, like.dtype if dtype == like.dtype.name else dtype)
 
     def empty_channels_last(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
         n, c, h, w = shape
@@ -98,10 +101,10 @@ class NumPy:
         return tuple(s // x.itemsize for s in x.strides)
 
     def concatenate(self, arrays: Sequence[Array], axis: int) -> Array:
-        return np.concatenate(arrays, axis)
+        return self.library.concatenate(arrays, axis)
 
     def full_like(self, x: Array, value: float) -> Array:
-        return np.full_like(x, value)
+        return self.library.full_like(x, value)
 
     def astype(self, x: Array, dtype: str) -> Array:
         return x.astype(dtype, copy=False)
@@ -111,14 +114,24 @@ class NumPy:
             return (x.__array_interface__["data"][0], "bfloat16", x.shape, self.strides(x), x)
         return x
 
-    def execution(self) -> int:
+    def execution(self) -> Any:
         return _cpu.num_threads()
 
 
 NUMPY = NumPy()
 
 NAMESPACES: dict[type, Namespace] = {}
-"""Of further kinds of arrays, by their type."""
+"""Of kinds of arrays that are known by their type: CuPy's, once it is there."""
+
+
+def load_cupy() -> bool:
+    """Know CuPy's arrays if the caller has imported it."""
+    cupy = getattr(sys.modules.get("cupy"), "ndarray", None)
+    if cupy is not None and cupy not in NAMESPACES:
+        from roiops._cupy import CuPy
+
+        NAMESPACES[cupy] = CuPy(sys.modules["cupy"])
+    return cupy is not None
 
 
 _torch: Any = None
@@ -147,8 +160,8 @@ def adopt(
     """The common namespace of the caller's ``arrays``, then each of them as an array of it.
 
     Arguments named in ``lists`` may be lists of arrays, those in ``optional`` may be None. An
-    object that is neither a NumPy array nor a tensor but offers ``__dlpack__`` becomes a NumPy
-    array over the same memory.
+    object of another library that offers ``__dlpack__`` becomes a NumPy array over the same memory,
+    or a CuPy array where that is a GPU's.
 
     Raises TypeError if one of them is no array, or if they differ in kind or device.
     """
@@ -196,11 +209,14 @@ def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
             return _torch.TORCH, x
         if isinstance(x, _torch.Proxy):  # it seems to have every attribute
             raise TypeError(f"{op}: {name} is a torch.fx.Proxy")
+    load_cupy()
     if type(x) in NAMESPACES:
         return NAMESPACES[type(x)], x
     if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
-        return NUMPY, _checked(op, name, _from_dlpack(op, name, x))
-    raise TypeError(f"{op}: {name} must be a NumPy array or a torch tensor; got {_type_name(x)}")
+        return _from_dlpack(op, name, x)
+    raise TypeError(
+        f"{op}: {name} must be a NumPy or CuPy array or a torch tensor; got {_type_name(x)}"
+    )
 
 
 def _checked(op: str, name: str, x: np.ndarray) -> np.ndarray:
@@ -214,24 +230,34 @@ def _checked(op: str, name: str, x: np.ndarray) -> np.ndarray:
     return x
 
 
-_DLPACK_CPU = 1
+_DLPACK_CPU, _DLPACK_CUDA = 1, 2
 
 
-def _from_dlpack(op: str, name: str, x: Any) -> np.ndarray:
-    """A NumPy array over the memory of another library's array."""
-    device = x.__dlpack_device__()[0]
-    if device != _DLPACK_CPU:
+def _from_dlpack(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
+    """A NumPy array over the memory of another library's array; a CuPy array on a GPU."""
+    device = int(x.__dlpack_device__()[0])
+    library: Any = np
+    if device == _DLPACK_CUDA:
+        try:
+            library = importlib.import_module("cupy")
+        except ImportError:
+            raise TypeError(
+                f"{op}: {name} must be on the CPU where CuPy is not installed (it would take it); "
+                f"got {_type_name(x)} on a CUDA device"
+            ) from None
+    elif device != _DLPACK_CPU:
         raise TypeError(
-            f"{op}: {name} must be on the CPU; got {_type_name(x)} on DLPack device type "
-            f"{int(device)}"
+            f"{op}: {name} must be on the CPU or a CUDA device; got {_type_name(x)} on DLPack "
+            f"device type {device}"
         )
     try:
-        return np.from_dlpack(x)
+        array = library.from_dlpack(x)
     except Exception as error:  # whatever another library's exporter raises
         raise TypeError(
-            f"{op}: {name} must be an array that NumPy can take through DLPack; "
+            f"{op}: {name} must be an array that {library.__name__} can take through DLPack; "
             f"got {_type_name(x)}: {error}"
         ) from error
+    return _adopt_one(op, name, array)
 
 
 def _type_name(x: Any) -> str:

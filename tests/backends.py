@@ -80,10 +80,10 @@ def emulated_device_of(kind: str) -> EmulatedDevice:
 def emulated_backend(kind: str) -> Backend:
     """The CUDA kernels, run by the emulator; with "hooks" it sees every access."""
     device = emulated_device_of(kind)
-    _arrays.NAMESPACES[device.array] = device
+    _arrays.NAMESPACES[device.library.ndarray] = device
     return Backend(
-        "emulated", roiops, device.asarray, device.to_numpy,
-        lambda x: isinstance(x, device.array), device.findings,
+        "emulated", roiops, device.library.asarray, device.to_numpy,
+        lambda x: isinstance(x, device.library.ndarray), device.findings,
     )  # fmt: skip
 
 

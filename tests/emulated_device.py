@@ -1,6 +1,6 @@
-"""Arrays in the memory of the CUDA emulator, and the compiled module whose kernels run there.
+"""CuPy as far as roiops uses it, with arrays in the memory of the CUDA emulator.
 
-To roiops they are arrays of some GPU library: an address on a device, a stream, an allocator.
+To roiops they are arrays of CuPy on a GPU; the kernels of that GPU run in the emulator.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import sys
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 import roiops
-from roiops import _arrays
+from roiops._cupy import CuPyOnGpu
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,19 +53,35 @@ def built(kind: str) -> Any:
     return module
 
 
+class Device:
+    """A GPU, current while one is within it."""
+
+    id = 0
+    current = 0  # how often it was entered and not left
+
+    def __enter__(self) -> Device:
+        self.current += 1
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.current -= 1
+
+
 class DeviceArray:
     """An array on the emulated device. ``host`` sees its memory, between launches."""
 
-    device = "cuda:0"
-    namespace: EmulatedDevice
+    device = Device()
+    library: EmulatedCuPy
 
     def __init__(self, host: np.ndarray) -> None:
         self.host = host
 
     dtype = property(lambda self: self.host.dtype)
     shape = property(lambda self: self.host.shape)
+    strides = property(lambda self: self.host.strides)
+    itemsize = property(lambda self: self.host.itemsize)
     ndim = property(lambda self: self.host.ndim)
-    __cuda_array_interface__ = property(lambda self: self.host.__array_interface__)
+    data = property(lambda self: SimpleNamespace(ptr=self.host.__array_interface__["data"][0]))
 
     def __len__(self) -> int:
         return len(self.host)
@@ -73,62 +90,60 @@ class DeviceArray:
         return type(self)(self.host[index])
 
     def __sub__(self, number: int) -> DeviceArray:
-        return self.namespace.asarray(self.host - number)
+        return self.library.asarray(self.host - number)
+
+    def view(self, dtype: str) -> DeviceArray:
+        return type(self)(self.host.view(dtype))
+
+    def transpose(self, *axes: int) -> DeviceArray:
+        return type(self)(self.host.transpose(*axes))
+
+    def reshape(self, *shape: Any) -> DeviceArray:
+        host = self.host.reshape(*shape)
+        shared = host.size == 0 or np.may_share_memory(host, self.host)
+        return type(self)(host) if shared else self.library.asarray(host)
+
+    def astype(self, dtype: str, copy: bool = True) -> DeviceArray:
+        same = self.dtype == dtype and not copy
+        return self if same else self.library.asarray(self.host.astype(dtype))
 
 
-class EmulatedDevice(_arrays.NumPy):
-    """The namespace of such arrays: what NumPy does with host memory, in the emulator's."""
+class EmulatedCuPy:
+    """The functions of ``cupy``, on memory of the emulator whose module is ``core``."""
 
-    name = "emulated"
+    cuda = SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=0))
 
-    def __init__(self, kind: str) -> None:
-        self.array = type(f"{kind.capitalize()}Array", (DeviceArray,), {"namespace": self})
-        self.core = built(kind)
-        self._library = ctypes.CDLL(self.core.__file__)
-        self._library.emulator_allocate.restype = ctypes.c_void_p
-        self._library.emulator_findings.restype = ctypes.c_char_p
-        self.settings()
+    def __init__(self, core: Any) -> None:
+        self.ndarray = type("ndarray", (DeviceArray,), {"library": self})
+        self.machine = ctypes.CDLL(core.__file__)
+        self.machine.emulator_allocate.restype = ctypes.c_void_p
 
-    def settings(self, seed: int = 0, preempt: int = 0) -> None:
-        self._library.emulator_settings(ctypes.c_uint64(seed), preempt, 80)
-
-    def _bytes(self, count: int) -> tuple[int, np.ndarray]:
-        """Device memory and the host's view of it, given back when nobody looks at it any more."""
-        address = self._library.emulator_allocate(ctypes.c_size_t(count))
+    def _bytes(self, count: int) -> np.ndarray:
+        """The host's view of device memory that is given back when nobody looks at it any more."""
+        address = self.machine.emulator_allocate(ctypes.c_size_t(count))
         memory = (ctypes.c_uint8 * count).from_address(address)
-        release = self._library.emulator_release
+        release = self.machine.emulator_release
         weakref.finalize(memory, release, ctypes.c_void_p(address)).atexit = False
-        return address, np.frombuffer(memory, np.uint8) if count else np.empty(0, np.uint8)
+        return np.frombuffer(memory, np.uint8) if count else np.empty(0, np.uint8)
 
     def asarray(self, x: np.ndarray) -> DeviceArray:
         """A copy with the same strides, whatever lies between the elements."""
         if x.size == 0:
-            return self.empty(x.shape, x.dtype, x)
+            return self.empty(x.shape, x.dtype)
         low, high = np.lib.array_utils.byte_bounds(x)
-        address, memory = self._bytes(high - low)
-        self._library.emulator_copy(
-            ctypes.c_void_p(address), ctypes.c_void_p(low), ctypes.c_size_t(high - low)
+        memory = self._bytes(high - low)
+        self.machine.emulator_copy(
+            ctypes.c_void_p(memory.ctypes.data), ctypes.c_void_p(low), ctypes.c_size_t(high - low)
         )
         first = x.__array_interface__["data"][0] - low
-        return self.array(np.ndarray(x.shape, x.dtype, memory, first, x.strides))
+        return self.ndarray(np.ndarray(x.shape, x.dtype, memory, first, x.strides))
 
-    def to_numpy(self, x: DeviceArray) -> np.ndarray:
+    def asnumpy(self, x: DeviceArray) -> np.ndarray:
         return x.host.copy()
 
-    def findings(self) -> str:
-        return self._library.emulator_findings().decode()
-
-    def empty(self, shape: Sequence[int], dtype: Any, like: Any) -> DeviceArray:
-        kind = like.dtype if dtype == like.dtype.name else np.dtype(dtype)
-        _, memory = self._bytes(int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
-        return self.array(memory.view(kind).reshape(shape))
-
-    def empty_channels_last(self, shape: Sequence[int], dtype: str, like: Any) -> DeviceArray:
-        n, c, h, w = shape
-        return self.array(self.empty((n, h, w, c), dtype, like).host.transpose(0, 3, 1, 2))
-
-    def strides(self, x: DeviceArray) -> tuple[int, ...]:
-        return super().strides(x.host)
+    def empty(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
+        memory = self._bytes(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
+        return self.ndarray(memory.view(dtype).reshape(shape))
 
     def concatenate(self, arrays: Sequence[DeviceArray], axis: int) -> DeviceArray:
         return self.asarray(np.concatenate([x.host for x in arrays], axis))
@@ -136,27 +151,24 @@ class EmulatedDevice(_arrays.NumPy):
     def full_like(self, x: DeviceArray, value: float) -> DeviceArray:
         return self.asarray(np.full_like(x.host, value))
 
-    def astype(self, x: DeviceArray, dtype: str) -> DeviceArray:
-        return x if x.dtype == dtype else self.asarray(x.host.astype(dtype))
+    def argsort(self, x: DeviceArray, axis: int) -> DeviceArray:
+        return self.asarray(np.argsort(x.host, axis, kind="stable"))
 
-    def describe(self, x: DeviceArray) -> Any:
-        address = x.__cuda_array_interface__["data"][0]
-        return (address, x.dtype.name, x.shape, self.strides(x), x)
 
-    def execution(self) -> Any:
-        held = []
+class EmulatedDevice(CuPyOnGpu):
+    """The namespace of such arrays: that of CuPy's, but for the module that computes."""
 
-        def workspace(count: int) -> int:
-            address, memory = self._bytes(count)
-            held.append(memory)
-            return address
+    core: Any = None
 
-        def order(keys: int, rows: int, columns: int) -> int:
-            numbers = (ctypes.c_int64 * (rows * columns)).from_address(keys)
-            host = np.argsort(
-                np.frombuffer(numbers, np.int64).reshape(rows, columns), kind="stable"
-            )
-            held.append(self.asarray(host))
-            return held[-1].host.__array_interface__["data"][0]
+    def __init__(self, kind: str) -> None:
+        self.core = built(kind)
+        super().__init__(EmulatedCuPy(self.core), 0)
+        self._machine = self.library.machine
+        self._machine.emulator_findings.restype = ctypes.c_char_p
+        self.settings()
 
-        return 0, 0, workspace, order
+    def settings(self, seed: int = 0, preempt: int = 0) -> None:
+        self._machine.emulator_settings(ctypes.c_uint64(seed), preempt, 80)
+
+    def findings(self) -> str:
+        return self._machine.emulator_findings().decode()

@@ -112,5 +112,7 @@ def test_symbolic_tracing_leaves_no_traces_of_checks() -> None:
 
 
 def test_wrong_arguments_are_still_refused_while_tracing() -> None:
-    with pytest.raises(TypeError, match="nms: boxes must be a NumPy array or a torch tensor"):
+    with pytest.raises(
+        TypeError, match="nms: boxes must be a NumPy or CuPy array or a torch tensor"
+    ):
         torch.fx.symbolic_trace(lambda: roiops.nms("boxes", torch.ones(1), 0.5))
