@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from benchmarks import growth, machine, page, report, settings
+import roiops
+from benchmarks import gpu, growth, machine, page, report, settings
 from benchmarks.run import Setting, has_maps, measure
 from benchmarks.smallest import SMALLEST
 from roiops.testing import CASES, Case
@@ -32,6 +33,12 @@ class Seconds(click.FloatRange):
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return seconds
+
+
+def usable(_: click.Context, __: click.Parameter, device: str) -> str:
+    if device == "cuda" and "cuda" not in roiops.backends():
+        raise click.BadParameter(roiops.show_config().splitlines()[-1])
+    return device
 
 
 def writable(_: click.Context, __: click.Parameter, output: Path | None) -> Path | None:
@@ -101,6 +108,8 @@ def main() -> None:
               type=click.Choice(["NCHW", "channels_last"]), help="Of feature maps.")  # fmt: skip
 @click.option("--threads", multiple=True, default=[1], show_default=True,
               type=click.IntRange(1, 4096))  # fmt: skip
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]),
+              callback=usable, help="cuda: times are the GPU's, of tensors there.")  # fmt: skip
 @SECONDS
 @OUTPUT
 def run(
@@ -108,15 +117,17 @@ def run(
     dtypes: tuple[str, ...],
     layouts: tuple[str, ...],
     threads: tuple[int, ...],
+    device: str,
     seconds: float,
     output: Path | None,
 ) -> None:
     """Measure the cases whose name contains one of NAMES, or all of them."""
-    result: report.Result = {"machine": machine.describe(), "rows": []}
+    of_gpu = gpu.describe() if device == "cuda" else {}
+    result: report.Result = {"machine": machine.describe() | of_gpu, "rows": []}
     for case in chosen([*CASES, *SMALLEST], names):
         several = has_maps(case)
         for setting in (
-            Setting(dtype, layout, count)
+            Setting(dtype, layout, count, device)
             for dtype in (dtypes if several else ("float32",))
             for layout in (layouts if several else ("NCHW",))
             for count in threads

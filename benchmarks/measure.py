@@ -46,7 +46,8 @@ class Comparison:
     ours: Times
     theirs: Times | None
     ratio: Quartiles | None
-    """Their time divided by ours: of CPU time with one thread, of wall time with several."""
+    """Their time divided by ours: of CPU time with one thread, of wall time with several and on a
+    GPU."""
     pairs: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,30 +80,37 @@ def repeated(call: Call, times: int) -> tuple[float, float]:
     return wall / times, cpu / times
 
 
-def calls_for(call: Call, least: float = 0.002) -> int:
+Clock = Callable[[Call, int], tuple[float, float]]
+"""Seconds, wall and CPU or device and host, of a call that is repeated so often."""
+
+
+def calls_for(call: Call, clock: Clock, least: float = 0.002) -> int:
     """How often a call is repeated for one sample of at least `least` seconds."""
-    return max(1, round(least / max(min(once(call)[0] for _ in range(3)), 1e-7)))
+    return max(1, round(least / max(min(clock(call, 1)[0] for _ in range(3)), 1e-7)))
 
 
-def compare(ours: Call, theirs: Call | None, seconds: float, several_threads: bool) -> Comparison:
-    """At least seven pairs, and as many as fit in about `seconds`."""
-    our_calls = calls_for(ours)
-    their_calls = calls_for(theirs) if theirs else 0
+def compare(
+    ours: Call, theirs: Call | None, seconds: float, wall: bool, clock: Clock = repeated
+) -> Comparison:
+    """At least seven pairs, and as many as fit in about `seconds`. The ratio is of the first number
+    of the clock (`wall`) or of its second."""
+    our_calls = calls_for(ours, clock)
+    their_calls = calls_for(theirs, clock) if theirs else 0
     gc.collect()
     gc.disable()
     try:
         samples: list[tuple[tuple[float, float], tuple[float, float] | None]] = []
         start = time.perf_counter()
         while len(samples) < 7 or (time.perf_counter() - start < seconds and len(samples) < 201):
-            a = repeated(ours, our_calls)
-            samples.append((a, repeated(theirs, their_calls) if theirs else None))
+            a = clock(ours, our_calls)
+            samples.append((a, clock(theirs, their_calls) if theirs else None))
     finally:
         gc.enable()
-    clock = 0 if several_threads else 1
+    of = 0 if wall else 1
     pairs = [(a, b) for a, b in samples if b is not None]
     return Comparison(
         Times.of([a for a, _ in samples]),
         Times.of([b for _, b in pairs]) if pairs else None,
-        Quartiles.of([b[clock] / a[clock] for a, b in pairs]) if pairs else None,
+        Quartiles.of([b[of] / a[of] for a, b in pairs]) if pairs else None,
         len(samples),
     )

@@ -38,7 +38,7 @@ def write(page: Path, result: Result, complete: dict[str, list[Key]]) -> None:
     page.write_text(head + begin + "\n".join(lines) + end + tail)
 
 
-DEFAULT = {"dtype": "float32", "layout": "NCHW", "threads": 1}
+DEFAULT = {"dtype": "float32", "layout": "NCHW", "threads": 1, "device": "cpu"}
 
 
 def origin(machine: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pycocotools.mask
 import torch
 import torchvision.ops as tv
 from torch import Tensor
@@ -54,14 +53,22 @@ def ours(operator: str) -> Callable[..., Call]:
         return backward_of(ours(forward))
     function = getattr(roiops, operator)
     if operator == "grid_anchors":
-        return lambda *a, **k: lambda: function(*a, **k, like=torch.zeros(0))
+        return anchors_of(function)
     return lambda *a, **k: lambda: function(*a, **k)
+
+
+def anchors_of(function: Callable[..., Any]) -> Callable[..., Call]:
+    def prepared(*arguments, **options):
+        like = torch.zeros(0)
+        return lambda: function(*arguments, **options, like=like)
+
+    return prepared
 
 
 def flat(value: Any) -> list[Tensor]:
     if isinstance(value, (list, tuple)):
         return [leaf for item in value for leaf in flat(item)]
-    return [torch.as_tensor(value)]
+    return [torch.as_tensor(value).cpu()]
 
 
 def close(ours: Any, theirs: Any) -> bool:
@@ -144,6 +151,8 @@ def position_sensitive(function: Callable[..., Tensor]) -> Callable[..., Call]:
 
 def numpy_soft_nms(boxes, scores, method="linear"):
     """With the options' defaults, and of what is left only what is needed again."""
+    if not boxes.is_cpu:
+        raise NotOffered("NumPy has no GPU")
     boxes, scores = boxes.numpy(), scores.numpy()
 
     def call():
@@ -203,6 +212,7 @@ def matches_agree(ours, theirs) -> bool:
 
 def anchors(feature_sizes, strides, sizes, aspect_ratios):
     generator = AnchorGenerator(tuple(sizes), tuple(aspect_ratios))
+    generator.set_cell_anchors(torch.float32, torch.empty(0).device)
     steps = [[torch.tensor(s), torch.tensor(s)] for s in strides]
     return lambda: generator.grid_anchors(feature_sizes, steps)
 
@@ -216,16 +226,25 @@ def paste(masks, boxes, size, convention="torchvision"):
     return lambda: paste_masks_in_image(masks[:, None], boxes, size)[:, 0] > 0.5
 
 
+def masks_of_coco() -> Any:
+    """Asked for where it is needed: not every machine with a GPU has it."""
+    try:
+        import pycocotools.mask
+    except ImportError as error:
+        raise NotOffered("pycocotools is not installed") from error
+    return pycocotools.mask
+
+
 def paste_rle(masks, boxes, size):
     def call():
-        pasted = (paste_masks_in_image(masks[:, None], boxes, size)[:, 0] > 0.5).byte().numpy()
-        return [pycocotools.mask.encode(np.asfortranarray(mask)) for mask in pasted]
+        pasted = (paste_masks_in_image(masks[:, None], boxes, size)[:, 0] > 0.5).byte()
+        return [masks_of_coco().encode(np.asfortranarray(mask)) for mask in pasted.cpu().numpy()]
 
     return call
 
 
 def texts_nearly_equal(ours, theirs) -> bool:
-    decoded = ([torch.from_numpy(pycocotools.mask.decode(r)) for r in x] for x in (ours, theirs))
+    decoded = ([torch.from_numpy(masks_of_coco().decode(r)) for r in x] for x in (ours, theirs))
     return nearly_all_equal(*decoded)
 
 
@@ -247,8 +266,8 @@ def rasterize(polygons, boxes, size):
             for outline in outlines:
                 points = (np.reshape(np.asarray(outline), (-1, 2)) - (x1, y1)) * scale
                 moved.append(points.ravel().tolist())
-            runs = pycocotools.mask.frPyObjects(moved, size, size)
-            targets.append(pycocotools.mask.decode(pycocotools.mask.merge(runs)))
+            runs = masks_of_coco().frPyObjects(moved, size, size)
+            targets.append(masks_of_coco().decode(masks_of_coco().merge(runs)))
         return torch.from_numpy(np.stack(targets)).bool()
 
     return call

@@ -10,13 +10,14 @@ Result = dict[str, Any]
 """What a run writes: {"machine": ..., "rows": [...]}."""
 
 
-def key(row: dict[str, Any]) -> tuple[str, str, str, int]:
+def key(row: dict[str, Any]) -> tuple[str, str, str, int, str]:
     setting = row["setting"]
-    return row["case"], setting["dtype"], setting["layout"], setting["threads"]
+    return row["case"], *(setting[name] for name in ("dtype", "layout", "threads", "device"))
 
 
 def clock(row: dict[str, Any]) -> str:
-    return "wall" if row["setting"]["threads"] > 1 else "cpu"
+    on_cpu = row["setting"]["device"] == "cpu"
+    return "cpu" if on_cpu and row["setting"]["threads"] == 1 else "wall"
 
 
 def span(q: dict[str, float], form: str = ".3g") -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from benchmarks import peers
-from benchmarks.measure import Comparison, compare
+from benchmarks.gpu import Events
+from benchmarks.measure import Comparison, compare, repeated
 from roiops.testing import Case
 
 
@@ -19,6 +20,7 @@ class Setting:
     """Of feature maps and their gradients; boxes are float32 always."""
     layout: str = "NCHW"
     threads: int = 1
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Row:
 def tensors(value: Any, setting: Setting) -> Any:
     """The arguments of a case as tensors; four-dimensional ones are feature maps."""
     if isinstance(value, np.ndarray):
-        tensor = torch.from_numpy(value)
+        tensor = torch.from_numpy(value).to(setting.device)
         if tensor.dim() != 4:
             return tensor
         last = setting.layout == "channels_last"
@@ -71,12 +73,14 @@ def arguments_read(case: Case, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 def measure(case: Case, setting: Setting, seconds: float) -> Row:
     torch.set_num_threads(setting.threads)
     arguments = tensors(case.arguments(np.random.default_rng(0), True), setting)
-    ours = peers.ours(case.operator)(*arguments, **case.options)
+    with torch.device(setting.device):  # where calls make what they are not given
+        ours = peers.ours(case.operator)(*arguments, **case.options)
     mine = ours()
     theirs, name = None, None
     if peer := peers.PEERS.get(case.operator):
         try:
-            theirs = peer.prepare(*arguments, **case.options)
+            with torch.device(setting.device):
+                theirs = peer.prepare(*arguments, **case.options)
             result = theirs()
         except (peers.NotOffered, NotImplementedError, RuntimeError) as reason:
             theirs = None
@@ -89,5 +93,7 @@ def measure(case: Case, setting: Setting, seconds: float) -> Row:
             del result
     nbytes = sum(x.nbytes for x in arrays(arguments_read(case, arguments)) + arrays(mine))
     del mine
-    times = compare(ours, theirs, seconds, setting.threads > 1)
+    on_gpu = setting.device != "cpu"
+    clock = Events() if on_gpu else repeated
+    times = compare(ours, theirs, seconds, on_gpu or setting.threads > 1, clock)
     return Row(case.name, case.operator, setting, name, times, nbytes)
