@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a stranger needs; the rest is for work on the code.
 # Each target prepares what it needs; nothing outside this folder (and pip's cache) is written.
 .DEFAULT_GOAL := help
-.PHONY: help bench demo docs fuzz test test-all test-matrix wheel lint format build clean
+.PHONY: help bench cuda-report demo docs fuzz test test-all test-matrix wheel lint format build clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -18,14 +18,19 @@ demo: $(DEMO)/installed ## train a small Mask R-CNN on real images, evaluate it,
 	@tools/build_core.sh $(DEMO)
 	$(DEMO)/bin/python -m detector demo
 
-test: build ## the whole test suite
+test: build ## the whole test suite, and the kernels again with their threads in two other orders
 	$(TEST)/bin/python -m pytest tests
+	for seed in 1 2; do EMULATOR_SEED=$$seed \
+	  $(TEST)/bin/python -m pytest tests/ops -k "emulated and not hooks" || exit; done
 
 test-all: build ## the whole test suite with many more random examples per property
 	$(TEST)/bin/python -m pytest tests --hypothesis-profile=long
 
 bench: build ## speed beside torchvision (CASES="nms roi_align": some; more: python -m benchmarks --help)
 	$(TEST)/bin/python -m benchmarks run $(CASES)
+
+cuda-report: build ## what the CUDA kernels take and ask for, into docs/cuda.md; without a GPU, minutes
+	$(TEST)/bin/python -m tools.cuda_report
 
 docs: build ## pages and their pictures, in build/docs; warnings are errors
 	$(TEST)/bin/python docs/pictures

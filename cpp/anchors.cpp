@@ -1,68 +1,19 @@
 #include "roiops/anchors.h"
 
-#include <array>
-#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
 
+#include "internal/cell_anchors.h"
 #include "internal/huge_pages.h"
-#include "roiops/check.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
-namespace {
-
-using Anchor = std::array<double, 4>;
-
-Anchor centred(double x, double y, double half_width, double half_height) {
-  return {x - half_width, y - half_height, x + half_width, y + half_height};
-}
-
-std::vector<Anchor> cell_anchors(const GridAnchorArgs& args) {
-  std::vector<Anchor> cell;
-  switch (args.convention) {
-    case AnchorConvention::torchvision:
-      for (double ratio : args.aspect_ratios) {
-        for (double size : args.sizes) {
-          const double root = std::sqrt(ratio);
-          Anchor a = centred(0, 0, 1 / root * size / 2, root * size / 2);
-          for (double& side : a) side = std::nearbyint(side);
-          cell.push_back(a);
-        }
-      }
-      break;
-    case AnchorConvention::detectron2:
-      for (double size : args.sizes) {
-        for (double ratio : args.aspect_ratios) {
-          const double width = std::sqrt(size * size * (1 / ratio));
-          cell.push_back(centred(0, 0, width / 2, width * ratio / 2));
-        }
-      }
-      break;
-    case AnchorConvention::detectron:
-      for (double ratio : args.aspect_ratios) {
-        const double stride = args.stride_x, middle = (stride - 1) / 2;
-        const double width = std::nearbyint(std::sqrt(stride * stride / ratio));
-        const double height = std::nearbyint(width * ratio);
-        for (double size : args.sizes) {
-          const double scale = size / stride;
-          cell.push_back(
-              centred(middle, middle, (width * scale - 1) / 2, (height * scale - 1) / 2));
-        }
-      }
-      break;
-  }
-  return cell;
-}
-
-}  // namespace
 
 void grid_anchors(const Array& out, const GridAnchorArgs& args) {
   const std::vector<Anchor> cell = cell_anchors(args);
   const int64_t per_cell = static_cast<int64_t>(cell.size());
-  check_floating("grid_anchors", "out", out);
-  check_shape("grid_anchors", "out", out, {args.height * args.width * per_cell, 4});
+  check_grid_anchors(out, args, per_cell);
   if (out.size() == 0) return;
   if (out.stride[0] != 4 || out.stride[1] != 1)
     throw std::invalid_argument("grid_anchors: out must be contiguous");
@@ -81,9 +32,8 @@ void grid_anchors(const Array& out, const GridAnchorArgs& args) {
       boxes.reserve(count * per_cell);
       for (int64_t i = 0; i < count; ++i)
         for (const Anchor& a : cell) {
-          const double shift = static_cast<double>(i) * stride;
           T sides[4] = {};
-          for (int side : {axis, axis + 2}) sides[side] = static_cast<T>(shift + a[side]);
+          for (int side : {axis, axis + 2}) sides[side] = moved_side<T>(a[side], i, stride);
           boxes.emplace_back();
           std::memcpy(&boxes.back(), sides, kBytes);
         }

@@ -8,21 +8,12 @@
 #include <limits>
 #include <vector>
 
-#include "roiops/check.h"
+#include "internal/keypoint_geometry.h"
+#include "internal/keypoints_check.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
 namespace {
-
-// The cell of a coordinate between low and high, or -1 outside.
-template <class T>
-int64_t cell_along(T at, T low, T high, int64_t size) {
-  const T side = high - low;
-  if (!(side > 0 && side <= std::numeric_limits<T>::max())) return -1;
-  if (at == high) return size - 1;
-  const T cell = std::floor((at - low) * (static_cast<T>(size) / side));
-  return cell >= 0 && cell < static_cast<T>(size) ? static_cast<int64_t>(cell) : -1;
-}
 
 // The four cells that each pixel of a resized axis reads, and their weights.
 template <class T>
@@ -35,21 +26,13 @@ struct BicubicTaps {
     weight.resize(4 * pixels);
     const T ratio = static_cast<T>(cells) / static_cast<T>(pixels);
     for (int64_t i = 0; i < pixels; ++i) {
-      const T source = ratio * (static_cast<T>(i) + T(0.5)) - T(0.5);
-      const T low = std::floor(source), t = source - low;
-      const T weights[4] = {far(t + 1), near(t), near(1 - t), far(2 - t)};
+      const BicubicTap<T> taps = bicubic_tap(i, ratio);
       for (int tap = 0; tap < 4; ++tap) {
-        const int64_t at = static_cast<int64_t>(low) + tap - 1;
-        cell[4 * i + tap] = std::min(std::max(at, int64_t{0}), cells - 1);
-        weight[4 * i + tap] = weights[tap];
+        cell[4 * i + tap] = edge_cell(taps.low + tap - 1, cells);
+        weight[4 * i + tap] = taps.weight[tap];
       }
     }
   }
-
- private:
-  static constexpr T a = T(-0.75);
-  static T near(T t) { return ((a + 2) * t - (a + 3)) * t * t + 1; }
-  static T far(T t) { return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a; }
 };
 
 // A running maximum in reading order: the first of the greatest, the first NaN for good.
@@ -95,10 +78,10 @@ class Decoder {
     const int64_t n = task / maps_.shape[1], k = task % maps_.shape[1];
     if (n != box_) open(n);
     T result[3] = {0, 0, 0};
-    if (usable_) {
+    if (x_side_.usable && y_side_.usable) {
       const Maximum<T> best = greatest(maps_.at<T>() + n * maps_.stride[0] + k * maps_.stride[1]);
-      result[0] = (static_cast<T>(best.x) + T(0.5)) * pixel_[0] + boxes_.at<T>(n, 0);
-      result[1] = (static_cast<T>(best.y) + T(0.5)) * pixel_[1] + boxes_.at<T>(n, 1);
+      result[0] = x_side_.centre(best.x);
+      result[1] = y_side_.centre(best.y);
       result[2] = best.value;
     }
     T* to = out_.at<T>() + n * out_.stride[0] + k * out_.stride[1];
@@ -108,17 +91,11 @@ class Decoder {
  private:
   void open(int64_t n) {
     box_ = n;
-    usable_ = true;
-    int64_t* pixels[2] = {&width_, &height_};
-    for (int axis = 0; axis < 2; ++axis) {
-      const T low = boxes_.at<T>(n, axis), high = boxes_.at<T>(n, axis + 2);
-      const T side = std::max(high - low, T(1));
-      usable_ &= std::isfinite(low) && std::isfinite(high) && std::isfinite(side);
-      if (!usable_) return;
-      *pixels[axis] =
-          static_cast<int64_t>(std::min(std::ceil(side), static_cast<T>(kMaxResizedSide)));
-      pixel_[axis] = side / static_cast<T>(*pixels[axis]);
-    }
+    x_side_ = resized_side(boxes_.at<T>(n, 0), boxes_.at<T>(n, 2));
+    y_side_ = resized_side(boxes_.at<T>(n, 1), boxes_.at<T>(n, 3));
+    if (!x_side_.usable || !y_side_.usable) return;
+    width_ = x_side_.pixels;
+    height_ = y_side_.pixels;
     x_.fill(width_, maps_.shape[3]);
     y_.fill(height_, maps_.shape[2]);
     picture_row_.resize(width_);
@@ -133,8 +110,7 @@ class Decoder {
       for (int tap = 0; tap < 4; ++tap) rows[tap] = stretched(map, y_.cell[4 * y + tap]);
       const T* weight = &y_.weight[4 * y];
       for (int64_t x = 0; x < width_; ++x)
-        picture_row_[x] = weight[0] * rows[0][x] + weight[1] * rows[1][x] + weight[2] * rows[2][x] +
-                          weight[3] * rows[3][x];
+        picture_row_[x] = weighted_sum(weight, rows[0][x], rows[1][x], rows[2][x], rows[3][x]);
       best.search(picture_row_.data(), width_, y);
     }
     return best;
@@ -150,18 +126,16 @@ class Decoder {
     const int64_t step = maps_.stride[3];
     for (int64_t x = 0; x < width_; ++x) {
       const int64_t* cell = &x_.cell[4 * x];
-      const T* weight = &x_.weight[4 * x];
-      row[x] = weight[0] * cells[cell[0] * step] + weight[1] * cells[cell[1] * step] +
-               weight[2] * cells[cell[2] * step] + weight[3] * cells[cell[3] * step];
+      row[x] = weighted_sum(&x_.weight[4 * x], cells[cell[0] * step], cells[cell[1] * step],
+                            cells[cell[2] * step], cells[cell[3] * step]);
     }
     return row;
   }
 
   const Array &out_, &maps_, &boxes_;
   int64_t box_ = -1;  // the one opened, with what follows
-  bool usable_ = false;
+  ResizedSide<T> x_side_{}, y_side_{};
   int64_t width_ = 0, height_ = 0;
-  T pixel_[2] = {};  // sides of a resized pixel, in pixels of the picture
   BicubicTaps<T> x_, y_;
   std::vector<T> stretched_[4], picture_row_;
   int64_t holds_[4] = {};
@@ -171,18 +145,8 @@ class Decoder {
 
 void keypoints_to_heatmap(const Array& cells, const Array& valid, const Array& keypoints,
                           const Array& boxes, int64_t size, const Execution& execution) {
-  const char* op = "keypoints_to_heatmap";
-  check_floating(op, "keypoints", keypoints);
-  check_shape(op, "keypoints", keypoints, {-1, -1, 3});
+  check_keypoints_to_heatmap(cells, valid, keypoints, boxes, size);
   const int64_t n = keypoints.shape[0], each = keypoints.shape[1];
-  check_shape(op, "boxes", boxes, {n, 4});
-  check_dtype(op, "boxes", boxes, keypoints.dtype);
-  for (const Array* out : {&cells, &valid}) {
-    check_shape(op, "out", *out, {n, each});
-    check_dtype(op, "out", *out, DType::int64);
-  }
-  if (size < 1 || size > int64_t{1} << 30)
-    throw std::invalid_argument(message(op, ": size must be from 1 to 2^30; got ", size));
   dispatch_float(keypoints.dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_ranges(n * each, 4096, execution.threads, [&](int64_t begin, int64_t end) {
@@ -202,17 +166,8 @@ void keypoints_to_heatmap(const Array& cells, const Array& valid, const Array& k
 
 void heatmaps_to_keypoints(const Array& keypoints, const Array& heatmaps, const Array& boxes,
                            const Execution& execution) {
-  const char* op = "heatmaps_to_keypoints";
-  check_floating(op, "heatmaps", heatmaps);
-  check_shape(op, "heatmaps", heatmaps, {-1, -1, -1, -1});
+  check_heatmaps_to_keypoints(keypoints, heatmaps, boxes);
   const int64_t n = heatmaps.shape[0], each = heatmaps.shape[1];
-  check_shape(op, "boxes", boxes, {n, 4});
-  check_dtype(op, "boxes", boxes, heatmaps.dtype);
-  check_shape(op, "keypoints", keypoints, {n, each, 3});
-  check_dtype(op, "keypoints", keypoints, heatmaps.dtype);
-  if (heatmaps.shape[2] < 1 || heatmaps.shape[3] < 1)
-    throw std::invalid_argument(
-        message(op, ": heatmaps must have cells; got ", shape_text(heatmaps)));
   dispatch_float(heatmaps.dtype, [&](auto zero) {
     parallel_for(n * each, execution.threads,
                  [&] { return Decoder<decltype(zero)>(keypoints, heatmaps, boxes); });

@@ -2,20 +2,14 @@
 
 #include <algorithm>
 
-#include "roiops/check.h"
+#include "internal/mask_pixels.h"
+#include "internal/masks_to_boxes_check.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
 namespace {
 
 constexpr int64_t kBlock = 128;
-
-template <class T>
-bool set(T x) {
-  return x != T(0);
-}
-bool set(Float16 x) { return (x.bits & 0x7fff) != 0; }
-bool set(BFloat16 x) { return (x.bits & 0x7fff) != 0; }
 
 // One row of a mask: where its first and its last set pixel lie.
 template <class T>
@@ -26,21 +20,21 @@ struct Row {
   bool any(int64_t begin, int64_t end) const {
     bool found = false;
     if (stride == 1)
-      for (int64_t x = begin; x < end; ++x) found |= set(data[x]);
+      for (int64_t x = begin; x < end; ++x) found |= is_set(data[x]);
     else
-      for (int64_t x = begin; x < end; ++x) found |= set(data[x * stride]);
+      for (int64_t x = begin; x < end; ++x) found |= is_set(data[x * stride]);
     return found;
   }
   // The first of [begin, end), or `end`: block by block, so that a block is read as vectors.
   int64_t first(int64_t begin, int64_t end) const {
     while (end - begin > kBlock && !any(begin, begin + kBlock)) begin += kBlock;
-    while (begin < end && !set(data[begin * stride])) ++begin;
+    while (begin < end && !is_set(data[begin * stride])) ++begin;
     return begin;
   }
   // The last of [begin, end), or begin - 1.
   int64_t last(int64_t begin, int64_t end) const {
     while (end - begin > kBlock && !any(end - kBlock, end)) end -= kBlock;
-    while (end > begin && !set(data[(end - 1) * stride])) --end;
+    while (end > begin && !is_set(data[(end - 1) * stride])) --end;
     return end - 1;
   }
 };
@@ -69,35 +63,10 @@ void find_box(float* box, const Array& masks, int64_t mask) {
   box[3] = static_cast<float>(bottom);
 }
 
-template <class F>
-auto dispatch_mask(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::float16:
-      return f(Float16{});
-    case DType::bfloat16:
-      return f(BFloat16{});
-    case DType::float32:
-      return f(float{});
-    case DType::float64:
-      return f(double{});
-    case DType::int64:
-      return f(int64_t{});
-    case DType::int32:
-      return f(int32_t{});
-    case DType::int16:
-      return f(int16_t{});
-    default:
-      return f(uint8_t{});
-  }
-}
-
 }  // namespace
 
 void masks_to_boxes(const Array& boxes, const Array& masks, const Execution& execution) {
-  const char* op = "masks_to_boxes";
-  check_shape(op, "masks", masks, {-1, -1, -1});
-  check_shape(op, "boxes", boxes, {masks.shape[0], 4});
-  check_dtype(op, "boxes", boxes, DType::float32);
+  check_masks_to_boxes(boxes, masks);
   dispatch_mask(masks.dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_ranges(masks.shape[0], 1, execution.threads, [&](int64_t begin, int64_t end) {

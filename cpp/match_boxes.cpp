@@ -5,10 +5,10 @@
 #include "roiops/match_boxes.h"
 
 #include <algorithm>
-#include <limits>
 
+#include "internal/match_boxes_check.h"
+#include "internal/match_boxes_formulas.h"
 #include "internal/match_boxes_kernels.h"
-#include "roiops/check.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
@@ -102,13 +102,12 @@ class Matcher {
       if (args_.allow_low_quality) image.block_best[b * image.count + g] = best;
     }
     const T high = static_cast<T>(args_.high), low = static_cast<T>(args_.low);
-    const int8_t between = image.count ? -1 : 0, positive = image.count ? 1 : 0;
     const int64_t first = b * kMatchBlock, count = rows(b);
     std::copy_n(block.index, count, image.matched_idxs + first);
     std::copy_n(block.best, count, image.ious + first);
     int8_t* labels = image.labels + first;
     for (int64_t i = 0; i < count; ++i)
-      labels[i] = block.best[i] >= high ? positive : block.best[i] < low ? int8_t{0} : between;
+      labels[i] = match_label(block.best[i], high, low, image.count > 0);
   }
 
   // The boxes that tie for the greatest IoU of target `g` are positive.
@@ -134,45 +133,11 @@ Image<T> make_image(const Array& targets) {
   return image;
 }
 
-int64_t check(const Array& matched_idxs, const Array& labels, const Array& ious,
-              const MatchArgs& args) {
-  const char* op = "match_boxes";
-  const size_t images = args.targets.size();
-  if (images == 0 || (args.boxes.size() != 1 && args.boxes.size() != images))
-    throw std::invalid_argument(message(op,
-                                        ": boxes must be one array, or one per array of targets (",
-                                        images, "); got ", args.boxes.size()));
-  check_floating(op, "boxes", args.boxes[0]);
-  const DType dtype = args.boxes[0].dtype;
-  for (const Array& targets : args.targets) {
-    check_shape(op, "targets", targets, {-1, 4});
-    check_dtype(op, "targets", targets, dtype);
-    if (targets.shape[0] > std::numeric_limits<int32_t>::max())
-      throw std::invalid_argument("match_boxes: targets must be fewer than 2^31");
-  }
-  int64_t total = 0;
-  for (size_t i = 0; i < images; ++i) {
-    const Array& boxes = args.boxes[args.boxes.size() == 1 ? 0 : i];
-    check_shape(op, "boxes", boxes, {-1, 4});
-    check_dtype(op, "boxes", boxes, dtype);
-    total += boxes.shape[0];
-  }
-  for (const Array* out : {&matched_idxs, &labels, &ious}) {
-    check_shape(op, "an output", *out, {total});
-    if (total > 1 && out->stride[0] != 1)
-      throw std::invalid_argument("match_boxes: outputs must be contiguous");
-  }
-  check_dtype(op, "matched_idxs", matched_idxs, DType::int64);
-  check_dtype(op, "labels", labels, DType::int8);
-  check_dtype(op, "ious", ious, dtype);
-  return total;
-}
-
 }  // namespace
 
 void match_boxes(const Array& matched_idxs, const Array& labels, const Array& ious,
                  const MatchArgs& args) {
-  if (check(matched_idxs, labels, ious, args) == 0) return;
+  if (check_match_boxes(matched_idxs, labels, ious, args) == 0) return;
   const bool shared = args.boxes.size() == 1;
   dispatch_float(ious.dtype, [&](auto zero) {
     using T = decltype(zero);

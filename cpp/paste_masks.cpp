@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "internal/paste_masks_check.h"
 #include "internal/paste_plan.h"
-#include "roiops/check.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
@@ -73,15 +73,10 @@ class Paster {
 }  // namespace
 
 void paste_masks(const Array& out, const PasteMasksArgs& args) {
-  const char* op = "paste_masks";
-  check_paste_args(op, args);
-  const int64_t n = args.masks.shape[0];
-  check_shape(op, "out", out, {n, -1, -1});
-  check_dtype(op, "out", out, args.threshold ? DType::uint8 : args.masks.dtype);
-  if (n > 0 && out.shape[2] > 1 && out.stride[2] != 1)
-    throw std::invalid_argument(message(op, ": out must have whole rows"));
+  check_paste_masks(out, args);
   dispatch_float(args.masks.dtype, [&](auto zero) {
-    parallel_for(n, args.execution.threads, [&] { return Paster<decltype(zero)>(out, args); });
+    parallel_for(args.masks.shape[0], args.execution.threads,
+                 [&] { return Paster<decltype(zero)>(out, args); });
   });
 }
 

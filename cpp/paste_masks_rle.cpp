@@ -8,8 +8,9 @@
 #include <limits>
 #include <vector>
 
+#include "internal/paste_masks_check.h"
 #include "internal/paste_plan.h"
-#include "roiops/check.h"
+#include "internal/rle_text.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
@@ -26,28 +27,11 @@ class Runs {
     else
       ends_.push_back(position);
   }
-  // As COCO writes them: lengths, from the fourth on less the one two before.
-  std::string text(int64_t pixels) {
-    ends_.push_back(pixels);
-    std::string text;
-    int64_t start = 0, one_before = 0, two_before = 0;
-    for (size_t run = 0; run < ends_.size(); ++run) {
-      const int64_t length = ends_[run] - start;
-      put(text, run < 3 ? length : length - two_before);
-      two_before = one_before;
-      one_before = length;
-      start = ends_[run];
-    }
-    return text;
+  std::string text(int64_t pixels) const {
+    return rle_text(ends_.data(), static_cast<int64_t>(ends_.size()), pixels);
   }
 
  private:
-  static void put(std::string& text, int64_t number) {
-    for (; number < -16 || number >= 16; number >>= 5)
-      text += static_cast<char>('P' + (number & 31));
-    text += static_cast<char>('0' + (number & 31));
-  }
-
   std::vector<int64_t> ends_;
 };
 
@@ -155,11 +139,7 @@ class RunPaster {
 
 std::vector<std::string> paste_masks_rle(const PasteMasksArgs& args, int64_t height,
                                          int64_t width) {
-  const char* op = "paste_masks_rle";
-  check_paste_args(op, args);
-  if (!args.threshold) throw std::invalid_argument(message(op, ": threshold must be given"));
-  if (height < 1 || width < 1 || height > std::numeric_limits<int64_t>::max() / width)
-    throw std::invalid_argument(message(op, ": image_size must be at least 1 and not overflow"));
+  check_paste_masks_rle(args, height, width);
   std::vector<std::string> texts(args.masks.shape[0]);
   dispatch_float(args.masks.dtype, [&](auto zero) {
     parallel_for(args.masks.shape[0], args.execution.threads,

@@ -88,10 +88,14 @@ struct Kernels {
       const Acc g = grad[bin * L + lane];
       Acc* low = grad_input.data + ty.low * grad_input.row + lane;
       Acc* high = grad_input.data + ty.high * grad_input.row + lane;
-      low[tx.low * grad_input.cell] += g * ty.weight_low * tx.weight_low;
-      low[tx.high * grad_input.cell] += g * ty.weight_low * tx.weight_high;
-      high[tx.low * grad_input.cell] += g * ty.weight_high * tx.weight_low;
-      high[tx.high * grad_input.cell] += g * ty.weight_high * tx.weight_high;
+      // A cell without weight gets nothing, not the NaN of an infinite gradient times 0.
+      const auto add = [g](Acc& to, Acc along_y, Acc along_x) {
+        if (along_y != Acc(0) && along_x != Acc(0)) to += g * along_y * along_x;
+      };
+      add(low[tx.low * grad_input.cell], ty.weight_low, tx.weight_low);
+      add(low[tx.high * grad_input.cell], ty.weight_low, tx.weight_high);
+      add(high[tx.low * grad_input.cell], ty.weight_high, tx.weight_low);
+      add(high[tx.high * grad_input.cell], ty.weight_high, tx.weight_high);
     });
   }
 

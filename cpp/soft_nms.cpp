@@ -7,8 +7,8 @@
 
 #include "internal/box_groups.h"
 #include "internal/box_tree.h"
+#include "internal/soft_nms_check.h"
 #include "internal/soft_nms_kernels.h"
-#include "roiops/check.h"
 #include "roiops/parallel.h"
 
 namespace roiops {
@@ -57,9 +57,8 @@ void decay_group(S* score, const SoftNmsArgs& args, const int64_t* members, int6
   for (int64_t p = 0; p < boxes; ++p) scores.score[0][p] = score[index[p]];
 
   std::vector<S> selected(boxes, S(-1));
-  const DecayRule<T> rule{args.method, static_cast<T>(args.iou_threshold),
-                          static_cast<T>(args.sigma)};
-  run(selected.data(), tree.view(), scores, rule, static_cast<S>(args.score_threshold));
+  run(selected.data(), tree.view(), scores, decay_rule<T>(args),
+      static_cast<S>(args.score_threshold));
   for (int64_t p = 0; p < boxes; ++p) score[index[p]] = selected[p];
 }
 
@@ -97,28 +96,7 @@ int64_t soft_nms_of(const Array& keep, const Array& new_scores, const SoftNmsArg
 }  // namespace
 
 int64_t soft_nms(const Array& keep, const Array& new_scores, const SoftNmsArgs& args) {
-  const char* op = "soft_nms";
-  check_floating(op, "boxes", args.boxes);
-  check_floating(op, "scores", args.scores);
-  check_shape(op, "boxes", args.boxes, {-1, 4});
-  const int64_t n = args.boxes.shape[0];
-  check_shape(op, "scores", args.scores, {n});
-  check_shape(op, "keep", keep, {n});
-  check_dtype(op, "keep", keep, DType::int64);
-  check_shape(op, "new_scores", new_scores, {n});
-  check_dtype(op, "new_scores", new_scores, args.scores.dtype);
-  if (args.idxs.data) {
-    check_shape(op, "idxs", args.idxs, {n});
-    check_dtype(op, "idxs", args.idxs, DType::int64);
-  }
-  if (!(args.iou_threshold >= 0.0 && args.iou_threshold <= 1.0))
-    throw std::invalid_argument(
-        message(op, ": iou_threshold must be in [0, 1]; got ", args.iou_threshold));
-  if (!(args.sigma > 0.0))
-    throw std::invalid_argument(message(op, ": sigma must be greater than 0; got ", args.sigma));
-  if (!(args.score_threshold >= 0.0))
-    throw std::invalid_argument(
-        message(op, ": score_threshold must be at least 0; got ", args.score_threshold));
+  check_soft_nms(keep, new_scores, args);
   return dispatch_float(args.scores.dtype, [&](auto zero) {
     return soft_nms_of<decltype(zero)>(keep, new_scores, args);
   });

@@ -1,7 +1,6 @@
 // Soft-NMS' inner loops, vectorised over sixteen boxes; compiled without contraction, because they
 // decide. Only groups that a selected box overlaps are touched, and only their best is played
 // again.
-#include "internal/exponential.h"
 #include "internal/soft_nms_kernels.h"
 
 namespace roiops {
@@ -42,20 +41,22 @@ struct SoftNms {
     const T threshold = rule.iou_threshold, sigma = rule.sigma;
     switch (rule.method) {
       case Decay::linear:
-        for (int l = 0; l < kTreeFanOut; ++l) factor[l] = iou[l] > threshold ? 1 - iou[l] : T(1);
+        for (int l = 0; l < kTreeFanOut; ++l)
+          factor[l] = decay_factor(Decay::linear, iou[l], threshold, sigma);
         break;
       case Decay::gaussian:
-        for (int l = 0; l < kTreeFanOut; ++l) factor[l] = exponential(-(iou[l] * iou[l]) / sigma);
-        break;
-      default:  // hard: no score at all: dropped whatever the threshold is
         for (int l = 0; l < kTreeFanOut; ++l)
-          factor[l] = iou[l] > threshold ? T(__builtin_nan("")) : T(1);
+          factor[l] = decay_factor(Decay::gaussian, iou[l], threshold, sigma);
+        break;
+      default:
+        for (int l = 0; l < kTreeFanOut; ++l)
+          factor[l] = decay_factor(Decay::hard, iou[l], threshold, sigma);
         break;
     }
     S* score = scores.score[0] + first;
     T* width = tree.level[0].width + first;
     for (int l = 0; l < kTreeFanOut; ++l) {
-      const S decayed = score[l] * static_cast<S>(factor[l]);
+      const S decayed = decayed_score(score[l], factor[l]);
       const bool stays = decayed >= score_threshold;
       score[l] = stays ? decayed : S(-1);
       width[l] = stays ? width[l] : T(-1);
@@ -97,8 +98,7 @@ struct SoftNms {
 template <class T, class S>
 void run(S* selected, const BoxTreeView<T>& tree, const Tournament<S>& scores,
          const DecayRule<T>& rule, S score_threshold) {
-  const T unchanged = rule.method == Decay::gaussian ? T(0) : rule.iou_threshold;
-  SoftNms<T, S>{tree, scores, rule, score_threshold, unchanged}.run(selected);
+  SoftNms<T, S>{tree, scores, rule, score_threshold, unchanging_overlap(rule)}.run(selected);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "compat.cuh"
+#include "divide.cuh"
 #include "roiops/check.h"
 
 namespace roiops::cuda {
@@ -25,8 +26,11 @@ struct Tile {
 
   __device__ int64_t items(int64_t channels) const { return channels * rows * cols; }
   __device__ Item item(int64_t i, int64_t channels) const {
-    if (channels_last) return {i % channels, top + i / channels / cols, left + i / channels % cols};
-    return {i / (rows * cols), top + i / cols % rows, left + i % cols};
+    const Split of_bin = channels_last ? split(i, channels) : split(i, rows * cols);
+    const int64_t bin = channels_last ? of_bin.quotient : of_bin.remainder;
+    const Split of_row = split(bin, cols);
+    return {channels_last ? of_bin.remainder : of_bin.quotient, top + of_row.quotient,
+            left + of_row.remainder};
   }
 };
 

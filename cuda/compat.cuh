@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -17,6 +18,13 @@ using cudaStream_t = void*;
 #endif
 
 #define ROIOPS_HD __host__ __device__
+
+// In front of a loop over registers, whose numbers must be known to the compiler.
+#if defined(ROIOPS_EMULATED)
+#define ROIOPS_UNROLL
+#else
+#define ROIOPS_UNROLL _Pragma("unroll")
+#endif
 
 namespace roiops::cuda {
 
@@ -104,19 +112,24 @@ inline void check_device(int device) {
 #endif
 }
 
-// A number in device memory, once the stream has come so far: the host waits.
+// Copies numbers out of device memory, once the stream has come so far: the host waits.
 template <class T>
-T read_back(const T* number, cudaStream_t stream) {
+void read_back(T* to, const T* numbers, size_t count, cudaStream_t stream) {
 #if defined(ROIOPS_EMULATED)
   (void)stream;
-  return *number;
+  std::memcpy(to, numbers, count * sizeof *to);
 #else
-  T value{};
-  cudaError_t error = cudaMemcpyAsync(&value, number, sizeof value, cudaMemcpyDeviceToHost, stream);
+  cudaError_t error =
+      cudaMemcpyAsync(to, numbers, count * sizeof *to, cudaMemcpyDeviceToHost, stream);
   if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
   if (error != cudaSuccess) throw std::runtime_error(failed(error));
-  return value;
 #endif
+}
+template <class T>
+T read_back(const T* number, cudaStream_t stream) {
+  T value{};
+  read_back(&value, number, 1, stream);
+  return value;
 }
 
 // Numbers that are loaded and stored at once.

@@ -1,6 +1,7 @@
 // How the gradient of feature maps is shared out: a block owns 8 x 8 cells of one map and 32 of its
-// channels, a thread one cell and 8 channels. It visits the RoIs that can reach these cells in the
-// order of their index, so nothing is added by two threads, and the order of additions is fixed.
+// channels; a thread one cell and 8 channels or, where channels are neighbours in memory, one
+// channel and a row of 8 cells. It visits the RoIs that can reach these cells in the order of their
+// index, so nothing is added by two threads, and the order of additions is fixed.
 #pragma once
 
 #include <cmath>
@@ -41,7 +42,8 @@ struct PyramidTiles {
   Tiles level[kMaxLevels];
 };
 
-// What a thread owns: a cell, and the channels [own, own + kOwn).
+// What a thread owns: the cell (y, x) and the channels [own, own + kOwn). By rows: the kOwn cells
+// of row y and channel `own`.
 struct Place {
   int level;
   int64_t image, top, left;  // of the tile
@@ -54,7 +56,10 @@ struct Place {
   }
 };
 
-__device__ inline Place place_in(const PyramidTiles& tiles, int levels) {
+static_assert(kOwn == kSide && kThreads == 32 * kSide && kBlockChannels == 32, "a warp has a row");
+
+template <bool by_rows>
+__device__ Place place_in(const PyramidTiles& tiles, int levels) {
   Place at;
   at.level = levels - 1;
   while (blockIdx.x < tiles.level[at.level].first_block) --at.level;
@@ -63,18 +68,27 @@ __device__ inline Place place_in(const PyramidTiles& tiles, int levels) {
   at.image = tile / (of.rows * of.cols);
   at.top = tile / of.cols % of.rows * kSide;
   at.left = tile % of.cols * kSide;
+  const int64_t first_channel = static_cast<int64_t>(blockIdx.y) * kBlockChannels;
+  if (by_rows) {
+    at.y = threadIdx.x / 32;
+    at.x = 0;
+    at.own = first_channel + threadIdx.x % 32;
+    return at;
+  }
   const int cell = threadIdx.x % (kSide * kSide);
   at.y = cell / kSide;
   at.x = cell % kSide;
-  at.own = static_cast<int64_t>(blockIdx.y) * kBlockChannels + threadIdx.x / (kSide * kSide) * kOwn;
+  at.own = first_channel + threadIdx.x / (kSide * kSide) * kOwn;
   return at;
 }
 
-template <class T, class Acc>
+template <bool by_rows, class T, class Acc>
 __device__ void store_own(const Maps<T>& map, const Place& at, int64_t channels, const Acc* sum) {
-  if (at.top + at.y >= map.height || at.left + at.x >= map.width) return;
-  for (int i = 0; i < kOwn && at.own + i < channels; ++i)
-    write(map.at(at.image, at.own + i, at.top + at.y, at.left + at.x), sum[i]);
+  const int64_t y = at.top + at.y;
+  ROIOPS_UNROLL for (int i = 0; i < kOwn; ++i) {
+    const int64_t c = at.own + (by_rows ? 0 : i), x = at.left + (by_rows ? i : at.x);
+    if (c < channels && y < map.height && x < map.width) write(map.at(at.image, c, y, x), sum[i]);
+  }
 }
 
 // Of the RoIs [first, first + kThreads) those that `meets` says, in their order, as numbers from
@@ -96,6 +110,13 @@ __device__ int collect(int64_t first, int64_t count, const Meets& meets, int32_t
   if (hit) hits[before + __popc(votes & ((1u << lane) - 1))] = static_cast<int32_t>(threadIdx.x);
   __syncthreads();
   return total;
+}
+
+// Whether channels are neighbours in all maps: threads are laid out accordingly.
+inline bool channels_are_last(const std::vector<Array>& maps) {
+  bool last = maps[0].shape[1] > 1;
+  for (const Array& map : maps) last = last && map.stride[1] == 1;
+  return last;
 }
 
 // Blocks that own all cells and channels; none where there are none.

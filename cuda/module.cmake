@@ -27,10 +27,7 @@ endif()
 message(STATUS "roiops with kernels for the architectures ${architectures}")
 
 file(GLOB kernel_sources CONFIGURE_DEPENDS cuda/*.cu)
-set(bound module ${ROIOPS_BOUND_TO_CUDA})
-list(TRANSFORM bound PREPEND roiops/_binding/)
-list(TRANSFORM bound APPEND .cpp)
-pybind11_add_module(_cuda NO_EXTRAS ${bound} ${kernel_sources})
+pybind11_add_module(_cuda NO_EXTRAS ${binding_sources} ${kernel_sources})
 list(JOIN architectures ", " listed)
 target_compile_definitions(
   _cuda PRIVATE ROIOPS_MODULE=_cuda ROIOPS_CUDA "ROIOPS_CUDA_ARCHITECTURES=\"${listed}\"")

@@ -1,10 +1,13 @@
 // RoIAlign on a GPU, with it RoIWarp, the pyramid and the position-sensitive poolings.
 //
-// Forward: a block has one RoI and some channels, a thread one output at a time. Where each bin
-// reads, along each axis by itself, the block finds once, in shared memory.
-// Backward to the input: a block owns 8 x 8 cells of one map and 32 of its channels, a thread one
-// cell and 8 channels, in registers. It visits the RoIs that can reach these cells in the order of
-// their index: nothing is added by two threads, and the same bits come out each time.
+// Forward: a block has one RoI and some channels, a thread one output at a time, or 16 bytes of
+// outputs where channels are neighbours in memory. Where each bin reads, along each axis by itself,
+// the block finds once, in shared memory. RoIs whose bins read more cells than that takes are left
+// to a second kernel, which finds them at every turn; where the host sees that there are none it is
+// not launched.
+// Backward to the input: a block owns 8 x 8 cells of one map and 32 of its channels, a thread 8
+// numbers of them, in registers (map_tiles.cuh). It visits the RoIs that can reach these cells in
+// the order of their index: nothing is added by two threads, and the same bits come out each time.
 // Backward to the boxes: a block owns an RoI; its threads' sums are added as a tree. Which outputs
 // a thread has does not follow the layout: it would show in the bits. Maximum: the winner's place
 // is found for each output, and kept for the backward pass to the input (16 or 24 bytes for each
@@ -18,6 +21,7 @@
 
 #include "bin_tiles.cuh"
 #include "compat.cuh"
+#include "divide.cuh"
 #include "internal/roi_align_check.h"
 #include "map_tiles.cuh"
 #include "maps.cuh"
@@ -29,36 +33,53 @@ namespace roiops {
 namespace cuda {
 namespace {
 
-template <class T, class Acc, class C>
+// n channels at a time. tabled: of the regions whose axes fit into a table; else of the others.
+template <class T, class Acc, class C, int n, bool tabled>
 __global__ void mean_forward(Regions<C> all, Pyramid<const T> maps, Maps<T> output,
                              int64_t channels, int64_t chunk) {
-  ROIOPS_SHARED(Tap<Acc>, taps, 2 * kTaps);
-  ROIOPS_SHARED(int32_t, begin, 2 * (kBins + 1));
+  ROIOPS_SHARED(Tap<Acc>, taps, tabled ? 2 * kTaps : 1);
+  ROIOPS_SHARED(int32_t, begin, tabled ? 2 * (kBins + 1) : 1);
   const int64_t k = blockIdx.x, first = blockIdx.y * chunk;
   const int64_t count = channels - first < chunk ? channels - first : chunk;
   const Region<C> region = region_at(all, k);
   const Maps<const T> map = maps.level[region.level];
-  const auto y = tap_axis<Acc>(all, region, false, map.height, false);
-  const auto x = tap_axis<Acc>(all, region, true, map.width, false);
-  TapTable<Acc> table{taps, begin, {0, 0}};
-  each_tile(all.bins_y, all.bins_x, output.channel == 1, [&](const Tile& tile) {
-    if (region.usable) table.find(y, x, tile.top, tile.left);
-    for (int64_t i = threadIdx.x; i < tile.items(count); i += kThreads) {
-      const Item at = tile.item(i, count);
-      const int64_t c = first + at.channel;
-      Acc sum = 0;
-      if (region.usable) {
-        const T* from = &map.at(region.image, all.channel(c, at.y, at.x), 0, 0);
-        table.each(y, 0, at.y, [&](const Tap<Acc>& ty) {
-          const T* row = from + ty.cell * map.row;
-          Acc along = 0;
-          table.each(x, 1, at.x, [&](const Tap<Acc>& tx) {
-            along = multiply_add(tx.weight, read(row[tx.cell * map.cell]), along);
-          });
-          sum = multiply_add(ty.weight, along, sum);
+  const auto axis_of = [&](bool along_x) {
+    return tap_axis<Acc>(all, region, along_x, map.height, map.width, false);
+  };
+  const auto y = axis_of(false), x = axis_of(true);
+  if ((y.fits() && x.fits()) != tabled) return;  // all threads
+  const auto visit = [&](const Tile& tile, const auto& each) {
+    for (int64_t i = threadIdx.x; i < tile.items(count / n); i += kThreads) {
+      const Item at = tile.item(i, count / n);
+      const int64_t c = first + at.channel * n;
+      const T* from = &map.at(region.image, all.channel(c, at.y, at.x), 0, 0);
+      Acc sum[n] = {};
+      each.each_y(at.y, [&](const Tap<Acc>& ty) {
+        const T* row = from + ty.cell * map.row;
+        Acc along[n] = {};
+        each.each_x(at.x, [&](const Tap<Acc>& tx) {
+          const auto cell =
+              load_vector(reinterpret_cast<const Vector<T, n>*>(row + tx.cell * map.cell));
+          ROIOPS_UNROLL for (int l = 0; l < n; ++l) {
+            along[l] = multiply_add(tx.weight, read(cell.lane[l]), along[l]);
+          }
         });
-      }
-      write(output.at(k, c, at.y, at.x), sum);
+        ROIOPS_UNROLL for (int l = 0; l < n; ++l) {
+          sum[l] = multiply_add(ty.weight, along[l], sum[l]);
+        }
+      });
+      Vector<T, n> result;
+      ROIOPS_UNROLL for (int l = 0; l < n; ++l) { write(result.lane[l], sum[l]); }
+      store_vector(reinterpret_cast<Vector<T, n>*>(&output.at(k, c, at.y, at.x)), result);
+    }
+  };
+  each_tile(all.bins_y, all.bins_x, output.channel == 1, [&](const Tile& tile) {
+    if constexpr (tabled) {
+      TapTable<Acc> table{taps, begin, {0, 0}};
+      table.find(axis_of, tile.top, tile.left);
+      visit(tile, table);
+    } else {
+      visit(tile, TapSearch<C, Acc>{y, x});
     }
   });
 }
@@ -94,47 +115,56 @@ __device__ void store_sides(C* grad_rois, int64_t stride, const Sides<Acc>& sums
   for (int s = 0; s < 4; ++s) grad_rois[(1 + s) * stride] = static_cast<C>(sums.side[s]);
 }
 
-template <class T, class Acc, class C>
+template <class T, class Acc, class C, bool tabled>
 __global__ void mean_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const T> grad_output,
                                int64_t channels, C* grad_rois, int64_t roi_stride,
                                int64_t side_stride) {
-  ROIOPS_SHARED(Tap<Acc>, taps, 2 * kTaps);
-  ROIOPS_SHARED(int32_t, begin, 2 * (kBins + 1));
+  ROIOPS_SHARED(Tap<Acc>, taps, tabled ? 2 * kTaps : 1);
+  ROIOPS_SHARED(int32_t, begin, tabled ? 2 * (kBins + 1) : 1);
   ROIOPS_SHARED(Acc, shared, 4 * kThreads);
   const int64_t k = blockIdx.x;
   const Region<C> region = region_at(all, k);
   const Maps<const T> map = maps.level[region.level];
-  const auto y = tap_axis<Acc>(all, region, false, map.height, true);
-  const auto x = tap_axis<Acc>(all, region, true, map.width, true);
-  TapTable<Acc> table{taps, begin, {0, 0}};
+  const auto axis_of = [&](bool along_x) {
+    return tap_axis<Acc>(all, region, along_x, map.height, map.width, true);
+  };
+  const auto y = axis_of(false), x = axis_of(true);
+  if ((y.fits() && x.fits()) != tabled) return;  // all threads
   Sides<Acc> sums;
-  if (region.usable)
-    each_tile(all.bins_y, all.bins_x, false, [&](const Tile& tile) {
-      table.find(y, x, tile.top, tile.left);
-      for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
-        const Item at = tile.item(i, channels);
-        const T* from = &map.at(region.image, all.channel(at.channel, at.y, at.x), 0, 0);
-        Acc x_start = 0, y_start = 0, x_end = 0, y_end = 0;
-        bool any = false;
-        table.each(y, 0, at.y, [&](const Tap<Acc>& ty) {
-          const T* row = from + ty.cell * map.row;
-          Acc value = 0, start = 0, end = 0;
-          table.each(x, 1, at.x, [&](const Tap<Acc>& tx) {
-            const Acc v = read(row[tx.cell * map.cell]);
-            value = multiply_add(tx.weight, v, value);
-            start = multiply_add(tx.start, v, start);
-            end = multiply_add(tx.end, v, end);
-            any = true;
-          });
-          x_start = multiply_add(ty.weight, start, x_start);
-          y_start = multiply_add(ty.start, value, y_start);
-          x_end = multiply_add(ty.weight, end, x_end);
-          y_end = multiply_add(ty.end, value, y_end);
+  const auto visit = [&](const Tile& tile, const auto& each) {
+    for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
+      const Item at = tile.item(i, channels);
+      const T* from = &map.at(region.image, all.channel(at.channel, at.y, at.x), 0, 0);
+      Acc x_start = 0, y_start = 0, x_end = 0, y_end = 0;
+      bool any = false;
+      each.each_y(at.y, [&](const Tap<Acc>& ty) {
+        const T* row = from + ty.cell * map.row;
+        Acc value = 0, start = 0, end = 0;
+        each.each_x(at.x, [&](const Tap<Acc>& tx) {
+          const Acc v = read(row[tx.cell * map.cell]);
+          value = multiply_add(tx.weight, v, value);
+          start = multiply_add(tx.start, v, start);
+          end = multiply_add(tx.end, v, end);
+          any = true;
         });
-        if (any)
-          sums.add(read(grad_output.at(k, at.channel, at.y, at.x)), x_start, y_start, x_end, y_end);
-      }
-    });
+        x_start = multiply_add(ty.weight, start, x_start);
+        y_start = multiply_add(ty.start, value, y_start);
+        x_end = multiply_add(ty.weight, end, x_end);
+        y_end = multiply_add(ty.end, value, y_end);
+      });
+      if (any)
+        sums.add(read(grad_output.at(k, at.channel, at.y, at.x)), x_start, y_start, x_end, y_end);
+    }
+  };
+  each_tile(all.bins_y, all.bins_x, false, [&](const Tile& tile) {
+    if constexpr (tabled) {
+      TapTable<Acc> table{taps, begin, {0, 0}};
+      table.find(axis_of, tile.top, tile.left);
+      visit(tile, table);
+    } else {
+      visit(tile, TapSearch<C, Acc>{y, x});
+    }
+  });
   sums.add_up(shared);
   store_sides(grad_rois + k * roi_stride, side_stride, sums);
 }
@@ -148,7 +178,7 @@ __global__ void find_reach(Regions<C> all, Pyramid<T> maps, Reach* reach) {
   const Region<C> r = region_at(all, k);
   const Maps<T>& map = maps.level[r.level];
   Reach to{r.image, r.level, 0, 0, 0, 0};
-  if (r.usable && std::isfinite(r.axes.y.start) && std::isfinite(r.axes.y.length) &&
+  if (std::isfinite(r.axes.y.start) && std::isfinite(r.axes.y.length) &&
       std::isfinite(r.axes.x.start) && std::isfinite(r.axes.x.length)) {
     reach_along(r.axes.y.start, r.axes.y.length, map.height, &to.top, &to.bottom);
     reach_along(r.axes.x.start, r.axes.x.length, map.width, &to.left, &to.right);
@@ -165,13 +195,13 @@ struct TileWeights {
   Acc* weight;     // 2 * kSide * kRow
   unsigned* bins;  // 2 * kSide
 
-  template <class C>
-  __device__ void find(const TapAxis<C, Acc>& y, const TapAxis<C, Acc>& x, int64_t first_y,
-                       int64_t first_x, int64_t top, int64_t left) const {
+  template <class AxisOf>  // of a TapAxis, by along_x
+  __device__ void find(const AxisOf& axis_of, int64_t first_y, int64_t first_x, int64_t top,
+                       int64_t left) const {
     const int warp = threadIdx.x / 32;
     __syncthreads();  // nobody reads those before any more
     if (warp < 2)
-      fill(warp == 0 ? y : x, warp, warp == 0 ? first_y : first_x, warp == 0 ? top : left);
+      fill(axis_of(warp == 1), warp, warp == 0 ? first_y : first_x, warp == 0 ? top : left);
     __syncthreads();
   }
   __device__ Acc at(int axis, int cell, int bin) const {
@@ -187,7 +217,7 @@ struct TileWeights {
     for (int i = 0; i < kSide; ++i) own[i * kRow] = 0;
     unsigned reached = 0;
     if (first_bin + lane < axis.bins)
-      axis.each_tap(first_bin + lane, [&](const Tap<Acc>& tap) {
+      axis.each_tap(first_bin + lane, first_cell, first_cell + kSide, [&](const Tap<Acc>& tap) {
         const int64_t i = tap.cell - first_cell;
         if (i < 0 || i >= kSide) return;
         own[i * kRow] += tap.weight;
@@ -216,8 +246,22 @@ __device__ Acc winners_weight(const Winner<C>& w, int64_t y, int64_t x) {
   return static_cast<Acc>(along_y) * static_cast<Acc>(along_x);
 }
 
+// Of position-sensitive maps: which bin a channel belongs to, and which channel of the output.
+struct Belonging {
+  int64_t channel, bin;
+
+  __device__ Belonging(int64_t c, int64_t bins) {
+    const Split parts = split(c, bins);
+    channel = parts.quotient;
+    bin = parts.remainder;
+  }
+  __device__ void step(int64_t bins) {  // to the next channel
+    if (++bin == bins) ++channel, bin = 0;
+  }
+};
+
 // winners: null for the mean, else (K, C, bins) as the outputs are numbered.
-template <class T, class Acc, class C>
+template <class T, class Acc, class C, bool by_rows>
 __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
                            Maps<const T> grad_output, int64_t channels, const Reach* reach,
                            const Winner<C>* winners) {
@@ -226,43 +270,61 @@ __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
   ROIOPS_SHARED(Acc, weight, 2 * kSide * TileWeights<Acc>::kRow);
   ROIOPS_SHARED(unsigned, bins, 2 * kSide);
 
-  const Place at = place_in(tiles, all.level_count);
+  const Place at = place_in<by_rows>(tiles, all.level_count);
   const Maps<T>& map = maps.level[at.level];
   const int64_t pooled = all.bins_y * all.bins_x;
   const TileWeights<Acc> weights{weight, bins};
+  const Belonging own_belongs(all.position_sensitive ? at.own : 0, pooled);
 
   Acc sum[kOwn] = {};
+  const auto add = [](Acc& to, Acc part, const T& gradient) {
+    if (part != Acc(0)) to = multiply_add(part, read(gradient), to);
+  };
   for (int64_t first = 0; first < all.count; first += kThreads) {
     const int found =
         collect(first, all.count, [&](int64_t k) { return at.meets(reach[k]); }, hits, of_warp);
     for (int h = 0; h < found; ++h) {
       const int64_t k = first + hits[h];
       const Region<C> region = region_at(all, k);
-      const auto y = tap_axis<Acc>(all, region, false, map.height, false);
-      const auto x = tap_axis<Acc>(all, region, true, map.width, false);
+      const auto axis_of = [&](bool along_x) {
+        return tap_axis<Acc>(all, region, along_x, map.height, map.width, false);
+      };
       each_tile(all.bins_y, all.bins_x, false, [&](const Tile& t) {
-        weights.find(y, x, t.top, t.left, at.top, at.left);
+        weights.find(axis_of, t.top, t.left, at.top, at.left);
+        unsigned across = bins[kSide + at.x];
+        if (by_rows)
+          for (int i = 1; i < kSide; ++i) across |= bins[kSide + i];
         for (unsigned ys = bins[at.y]; ys; ys &= ys - 1) {
           const int py = __ffs(static_cast<int>(ys)) - 1;
           const Acc along_y = weights.at(0, at.y, py);
-          for (unsigned xs = bins[kSide + at.x]; xs; xs &= xs - 1) {
+          for (unsigned xs = across; xs; xs &= xs - 1) {
             const int px = __ffs(static_cast<int>(xs)) - 1;
-            const Acc both = along_y * weights.at(1, at.x, px);
             const int64_t bin_y = t.top + py, bin_x = t.left + px;
-            for (int i = 0; i < kOwn; ++i) {
-              int64_t c = at.own + i;
-              if (c >= channels) break;
-              if (all.position_sensitive) {
-                if (c % pooled != bin_y * all.bins_x + bin_x) continue;
-                c /= pooled;
+            const int64_t bin = bin_y * all.bins_x + bin_x;
+            const Winner<C>* won = winners + (k * channels + at.own) * pooled + bin;
+            const T* from = &grad_output.at(k, at.own, bin_y, bin_x);
+            const int64_t y = at.top + at.y, x = at.left + at.x;
+            if (all.position_sensitive) {
+              Belonging belongs = own_belongs;
+              ROIOPS_UNROLL for (int i = 0; i < kOwn; ++i) {
+                if (belongs.bin == bin && at.own + (by_rows ? 0 : i) < channels)
+                  add(sum[i], along_y * weights.at(1, at.x + (by_rows ? i : 0), px),
+                      grad_output.at(k, belongs.channel, bin_y, bin_x));
+                if (!by_rows) belongs.step(pooled);
               }
-              Acc part = both;
-              if (winners)
-                part = winners_weight<Acc>(
-                    winners[((k * channels + c) * all.bins_y + bin_y) * all.bins_x + bin_x],
-                    at.top + at.y, at.left + at.x);
-              if (part != Acc(0))
-                sum[i] = multiply_add(part, read(grad_output.at(k, c, bin_y, bin_x)), sum[i]);
+            } else if (winners) {
+              ROIOPS_UNROLL for (int i = 0; i < kOwn; ++i) {
+                if (at.own + (by_rows ? 0 : i) < channels)
+                  add(sum[i],
+                      winners_weight<Acc>(won[by_rows ? 0 : i * pooled], y, by_rows ? x + i : x),
+                      from[by_rows ? 0 : i * grad_output.channel]);
+              }
+            } else {
+              ROIOPS_UNROLL for (int i = 0; i < kOwn; ++i) {
+                if (at.own + (by_rows ? 0 : i) < channels)
+                  add(sum[i], along_y * weights.at(1, at.x + (by_rows ? i : 0), px),
+                      from[by_rows ? 0 : i * grad_output.channel]);
+              }
             }
           }
         }
@@ -270,7 +332,7 @@ __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
     }
     __syncthreads();  // the hits have been read
   }
-  store_own(map, at, channels, sum);
+  store_own<by_rows>(map, at, channels, sum);
 }
 
 // --- the maximum ---------------------------------------------------------------------------------
@@ -345,9 +407,8 @@ __global__ void max_forward(Regions<C> all, Pyramid<const T> maps, Pyramid<const
     for (int64_t i = threadIdx.x; i < tile.items(count); i += kThreads) {
       const Item at = tile.item(i, count);
       const int64_t c = first + at.channel;
-      Acc value = 0;
-      Sample<C> best{};
-      if (region.usable) best = best_sample(all, region, map, c, at, &value);
+      Acc value;
+      const Sample<C> best = best_sample(all, region, map, c, at, &value);
       if (winners) {
         const bool inside = best.y.valid && best.x.valid;
         winners[((k * channels + c) * all.bins_y + at.y) * all.bins_x + at.x] = {
@@ -355,9 +416,7 @@ __global__ void max_forward(Regions<C> all, Pyramid<const T> maps, Pyramid<const
         continue;
       }
       if (other.data)
-        value = region.usable
-                    ? interpolate<Acc>(other, &other.at(region.image, c, 0, 0), best.y, best.x)
-                    : Acc(0);
+        value = interpolate<Acc>(other, &other.at(region.image, c, 0, 0), best.y, best.x);
       write(output.at(k, c, at.y, at.x), value);
     }
   });
@@ -372,28 +431,27 @@ __global__ void max_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const 
   const Region<C> region = region_at(all, k);
   const Maps<const T> map = maps.level[region.level];
   Sides<Acc> sums;
-  if (region.usable)
-    each_tile(all.bins_y, all.bins_x, false, [&](const Tile& tile) {
-      for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
-        const Item at = tile.item(i, channels);
-        Acc value;
-        const Sample<C> best = best_sample(all, region, map, at.channel, at, &value);
-        if (!best.y.valid || !best.x.valid) continue;
-        const T* from = &map.at(region.image, at.channel, 0, 0);
-        const T *low = from + best.y.low * map.row, *high = from + best.y.high * map.row;
-        const Acc v1 = read(low[best.x.low * map.cell]), v2 = read(low[best.x.high * map.cell]),
-                  v3 = read(high[best.x.low * map.cell]), v4 = read(high[best.x.high * map.cell]);
-        const Acc by_x = static_cast<Acc>(best.y.weight_low) * (v2 - v1) +
-                         static_cast<Acc>(best.y.weight_high) * (v4 - v3);
-        const Acc by_y = static_cast<Acc>(best.x.weight_low) * (v3 - v1) +
-                         static_cast<Acc>(best.x.weight_high) * (v4 - v2);
-        const EndSlopes<C> y = end_slopes(region.axes.y, best.y, region.scale),
-                           x = end_slopes(region.axes.x, best.x, region.scale);
-        sums.add(read(grad_output.at(k, at.channel, at.y, at.x)), by_x * static_cast<Acc>(x.start),
-                 by_y * static_cast<Acc>(y.start), by_x * static_cast<Acc>(x.end),
-                 by_y * static_cast<Acc>(y.end));
-      }
-    });
+  each_tile(all.bins_y, all.bins_x, false, [&](const Tile& tile) {
+    for (int64_t i = threadIdx.x; i < tile.items(channels); i += kThreads) {
+      const Item at = tile.item(i, channels);
+      Acc value;
+      const Sample<C> best = best_sample(all, region, map, at.channel, at, &value);
+      if (!best.y.valid || !best.x.valid) continue;
+      const T* from = &map.at(region.image, at.channel, 0, 0);
+      const T *low = from + best.y.low * map.row, *high = from + best.y.high * map.row;
+      const Acc v1 = read(low[best.x.low * map.cell]), v2 = read(low[best.x.high * map.cell]),
+                v3 = read(high[best.x.low * map.cell]), v4 = read(high[best.x.high * map.cell]);
+      const Acc by_x = static_cast<Acc>(best.y.weight_low) * (v2 - v1) +
+                       static_cast<Acc>(best.y.weight_high) * (v4 - v3);
+      const Acc by_y = static_cast<Acc>(best.x.weight_low) * (v3 - v1) +
+                       static_cast<Acc>(best.x.weight_high) * (v4 - v2);
+      const EndSlopes<C> y = end_slopes(region.axes.y, best.y, region.scale),
+                         x = end_slopes(region.axes.x, best.x, region.scale);
+      sums.add(read(grad_output.at(k, at.channel, at.y, at.x)), by_x * static_cast<Acc>(x.start),
+               by_y * static_cast<Acc>(y.start), by_x * static_cast<Acc>(x.end),
+               by_y * static_cast<Acc>(y.end));
+    }
+  });
   sums.add_up(shared);
   store_sides(grad_rois + k * roi_stride, side_stride, sums);
 }
@@ -422,6 +480,28 @@ Regions<C> regions_of(const std::string& op, const RoiAlignArgs& args, int64_t b
   for (size_t l = 0; l < args.spatial_scales.size() && l < kMaxLevels; ++l)
     all.scale[l] = args.spatial_scales[l];
   return all;
+}
+
+// Whether n channels lie together, as one aligned vector, in all maps and in the output.
+template <class T>
+bool moves_as_vectors(const std::vector<Array>& inputs, const Array& output, int n) {
+  const auto fits = [n](const Array& a) {
+    bool aligned = a.stride[1] == 1 && reinterpret_cast<uintptr_t>(a.data) % (n * sizeof(T)) == 0;
+    for (int d : {0, 2, 3}) aligned = aligned && a.stride[d] % n == 0;
+    return aligned && a.shape[1] % n == 0;
+  };
+  return fits(output) && std::all_of(inputs.begin(), inputs.end(), fits);
+}
+
+// Whether no region can have more taps than a table takes, as far as the host knows.
+bool always_fit(const RoiAlignArgs& args, const Array& pooled) {
+  const bool fixed = args.sampling_ratio > 0 && args.placement != Placement::cells;
+  const double grid = fixed ? static_cast<double>(args.sampling_ratio) : INFINITY;
+  const bool descending = args.placement == Placement::aligned;
+  return std::all_of(args.inputs.begin(), args.inputs.end(), [&](const Array& map) {
+    return most_taps(pooled.shape[2], INFINITY, grid, map.shape[2], descending) <= kTaps &&
+           most_taps(pooled.shape[3], INFINITY, grid, map.shape[3], descending) <= kTaps;
+  });
 }
 
 template <class Body>
@@ -454,12 +534,20 @@ void roi_align_forward(const Array& output, const RoiAlignArgs& args,
     const int64_t channels = output.shape[1];
     const LaunchConfig config{grid_of(all.count, channels), dim3(kThreads), 0,
                               static_cast<cudaStream_t>(args.execution.stream)};
-    check_launch(op, args.max
-                         ? launch("roi_align max_forward", max_forward<T, Acc, C>, config, all,
-                                  maps, pyramid_of<const T>(op.c_str(), values), maps_of<T>(output),
-                                  channels, chunk_of(channels), static_cast<Winner<C>*>(nullptr))
-                         : launch("roi_align mean_forward", mean_forward<T, Acc, C>, config, all,
-                                  maps, maps_of<T>(output), channels, chunk_of(channels)));
+    if (args.max) {
+      check_launch(op, launch("roi_align max_forward", max_forward<T, Acc, C>, config, all, maps,
+                              pyramid_of<const T>(op.c_str(), values), maps_of<T>(output), channels,
+                              chunk_of(channels), static_cast<Winner<C>*>(nullptr)));
+      return;
+    }
+    const auto pool = [&](auto kernel) {
+      check_launch(op, launch("roi_align mean_forward", kernel, config, all, maps,
+                              maps_of<T>(output), channels, chunk_of(channels)));
+    };
+    constexpr int n = 16 / sizeof(T);
+    const bool vectors = moves_as_vectors<T>(args.inputs, output, n) && !args.position_sensitive;
+    pool(vectors ? mean_forward<T, Acc, C, n, true> : mean_forward<T, Acc, C, 1, true>);
+    if (!always_fit(args, output)) pool(mean_forward<T, Acc, C, 1, false>);
   });
 }
 
@@ -499,9 +587,11 @@ void roi_align_grad_input(const std::vector<Array>& grad_inputs, const Array& gr
                           {grid_of(all.count, channels), dim3(kThreads), 0, stream}, all, inputs,
                           Pyramid<const T>{}, Maps<T>{}, channels, chunk_of(channels), winners));
     }
-    check_launch(
-        op, launch("roi_align grad_input", grad_input<T, Acc, C>, {grid, dim3(kThreads), 0, stream},
-                   all, maps, tiles, maps_of<const T>(grad_output), channels, reach, winners));
+    check_launch(op, launch("roi_align grad_input",
+                            channels_are_last(grad_inputs) ? grad_input<T, Acc, C, true>
+                                                           : grad_input<T, Acc, C, false>,
+                            {grid, dim3(kThreads), 0, stream}, all, maps, tiles,
+                            maps_of<const T>(grad_output), channels, reach, winners));
   });
 }
 
@@ -521,10 +611,14 @@ void roi_align_grad_rois(const Array& result, const Array& grad_output, const Ro
     const auto maps = pyramid_of<const T>(op.c_str(), args.inputs);
     const LaunchConfig config{dim3(static_cast<unsigned>(all.count)), dim3(kThreads), 0,
                               static_cast<cudaStream_t>(args.execution.stream)};
-    check_launch(op, launch("roi_align grad_rois",
-                            args.max ? max_grad_rois<T, Acc, C> : mean_grad_rois<T, Acc, C>, config,
-                            all, maps, maps_of<const T>(grad_output), grad_output.shape[1],
-                            result.at<C>(), result.stride[0], result.stride[1]));
+    const auto pool = [&](auto kernel) {
+      check_launch(op, launch("roi_align grad_rois", kernel, config, all, maps,
+                              maps_of<const T>(grad_output), grad_output.shape[1], result.at<C>(),
+                              result.stride[0], result.stride[1]));
+    };
+    if (args.max) return pool(max_grad_rois<T, Acc, C>);
+    pool(mean_grad_rois<T, Acc, C, true>);
+    if (!always_fit(args, grad_output)) pool(mean_grad_rois<T, Acc, C, false>);
   });
 }
 

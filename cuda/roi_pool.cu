@@ -61,8 +61,8 @@ __device__ Cells cells_along(const Rois<C>& all, const Roi<C>& roi, bool along_x
                              int64_t size) {
   Cells cells{0, 0};
   if (roi.usable)
-    pool_cells(roi.side[along_x ? 0 : 1], roi.side[along_x ? 2 : 3], all.scale, true, p,
-               along_x ? all.bins_x : all.bins_y, size, &cells.begin, &cells.end);
+    pool_cells(along_x ? roi.side[0] : roi.side[1], along_x ? roi.side[2] : roi.side[3], all.scale,
+               true, p, along_x ? all.bins_x : all.bins_y, size, &cells.begin, &cells.end);
   return cells;
 }
 
@@ -120,14 +120,14 @@ __global__ void find_reach(Rois<C> all, int64_t height, int64_t width, Reach* re
   reach[k] = to;
 }
 
-template <class T, class Acc, class C>
+template <class T, class Acc, class C, bool by_rows>
 __global__ void grad_input(Rois<C> all, Maps<T> map, PyramidTiles tiles, Maps<const T> grad_output,
                            int64_t channels, const Reach* reach, const int32_t* winners) {
   ROIOPS_SHARED(int32_t, hits, kThreads);
   ROIOPS_SHARED(int32_t, of_warp, kThreads / 32);
   ROIOPS_SHARED(unsigned, bins, 2 * kSide);  // of each row and column of the tile: which have it
 
-  const Place at = place_in(tiles, 1);
+  const Place at = place_in<by_rows>(tiles, 1);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int64_t y = at.top + at.y, x = at.left + at.x;
   const auto own = static_cast<int32_t>(y * map.width + x);
@@ -154,21 +154,28 @@ __global__ void grad_input(Rois<C> all, Maps<T> map, PyramidTiles tiles, Maps<co
           }
         }
         __syncthreads();
+        unsigned across = bins[kSide + at.x];
+        if (by_rows)
+          for (int i = 1; i < kSide; ++i) across |= bins[kSide + i];
         for (unsigned ys = bins[at.y]; ys; ys &= ys - 1)
-          for (unsigned xs = bins[kSide + at.x]; xs; xs &= xs - 1) {
+          for (unsigned xs = across; xs; xs &= xs - 1) {
             const int64_t bin_y = t.top + __ffs(static_cast<int>(ys)) - 1,
                           bin_x = t.left + __ffs(static_cast<int>(xs)) - 1;
-            for (int i = 0; i < kOwn && at.own + i < channels; ++i) {
-              const int64_t c = at.own + i;
-              if (winners[((k * channels + c) * all.bins_y + bin_y) * all.bins_x + bin_x] == own)
-                sum[i] += read(grad_output.at(k, c, bin_y, bin_x));
+            const int32_t* won =
+                winners + ((k * channels + at.own) * all.bins_y + bin_y) * all.bins_x + bin_x;
+            const T* from = &grad_output.at(k, at.own, bin_y, bin_x);
+            ROIOPS_UNROLL for (int i = 0; i < kOwn; ++i) {
+              const int row = by_rows ? i : 0, channel = by_rows ? 0 : i;
+              if (at.own + channel < channels && x + row < map.width &&
+                  won[channel * all.bins_y * all.bins_x] == own + row)
+                sum[i] += read(from[channel * grad_output.channel]);
             }
           }
       });
     }
     __syncthreads();  // the hits have been read
   }
-  store_own(map, at, channels, sum);
+  store_own<by_rows>(map, at, channels, sum);
 }
 
 template <class C>
@@ -241,7 +248,9 @@ void roi_pool_grad_input(const Array& result, const Array& grad_output, const Ro
                               maps_of<const T>(args.input), Maps<const T>{}, Maps<T>{}, channels,
                               chunk_of(channels), winners));
     }
-    check_launch(op, launch("roi_pool grad_input", grad_input<T, Acc, C>,
+    check_launch(op, launch("roi_pool grad_input",
+                            channels_are_last({result}) ? grad_input<T, Acc, C, true>
+                                                        : grad_input<T, Acc, C, false>,
                             {grid, dim3(kThreads), 0, stream}, all, maps_of<T>(result), tiles,
                             maps_of<const T>(grad_output), channels, reach, winners));
   });

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import emulated_device
+import gpu_device
 import numpy as np
 from emulated_device import EmulatedDevice
 
@@ -34,6 +35,8 @@ class Backend:
 
     def __call__(self, operator: str, *args: Any, **kwargs: Any) -> Any:
         """Run an operator. Arrays are converted wherever they stand in lists and tuples."""
+        if operator in MAKERS:
+            kwargs.setdefault("like", np.empty(0, np.float32))
         try:
             result = getattr(self.ops, operator)(
                 *convert(args, is_numpy, self.asarray), **convert(kwargs, is_numpy, self.asarray)
@@ -87,32 +90,30 @@ def emulated_backend(kind: str) -> Backend:
     )  # fmt: skip
 
 
+def gpu_backend() -> Backend:
+    """The CUDA kernels, on tensors of a GPU."""
+    import torch
+
+    return Backend(
+        "cuda", roiops, gpu_device.asarray, gpu_device.to_numpy,
+        lambda x: isinstance(x, torch.Tensor),
+    )  # fmt: skip
+
+
 # name: what makes the backend. "cpu" takes NumPy and torch arrays alike: NumPy here, torch in
 # tests/ops/test_torch_*.py, which hold both to the same bits.
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "reference": lambda: numpy_backend("reference", "roiops.reference"),
     "cpu": lambda: numpy_backend("cpu", "roiops"),
     "emulated": lambda: emulated_backend("plain"),
-}
-# The kernels that exist so far, by the files that test them.
-EMULATED = {
-    "test_fpn_levels.py",
-    "test_multiscale_roi_align.py",
-    "test_nms.py",
-    "test_padded_nms.py",
-    "test_ps_roi_align.py",
-    "test_ps_roi_pool.py",
-    "test_roi_align.py",
-    "test_roi_align_gradients.py",
-    "test_roi_pool.py",
-    "test_roi_warp.py",
+    "cuda": gpu_backend,
 }
 
 
-def backends_for(file: str) -> list[str]:
-    """Of a file of tests."""
-    emulated = file in EMULATED and emulated_device.available()
-    return [name for name in BACKENDS if name != "emulated" or emulated]
+def backends() -> list[str]:
+    """Those that run here."""
+    usable = {"emulated": emulated_device.available(), "cuda": gpu_device.available()}
+    return [name for name in BACKENDS if usable.get(name, True)]
 
 
 # Public functions that are no operators: they say what this machine is.

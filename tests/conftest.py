@@ -4,7 +4,7 @@
 """
 
 import pytest
-from backends import BACKENDS, Backend, backends_for
+from backends import BACKENDS, Backend, backends
 from hypothesis import HealthCheck, settings
 
 # Derandomised: a red test in CI is a defect, not bad luck, and is the same red test here.
@@ -26,12 +26,15 @@ settings.load_profile("ci")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    names = backends_for(metafunc.definition.path.name)
+    names = backends()
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", names, indirect=True, scope="session")
     if "compiled" in metafunc.fixturenames:
         names.remove("reference")
         metafunc.parametrize("compiled", names, indirect=True, scope="session")
+    if "fast" in metafunc.fixturenames:
+        names = [name for name in names if name in ("cpu", "cuda")]
+        metafunc.parametrize("fast", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture(scope="session")
 def compiled(request: pytest.FixtureRequest) -> Backend:
     """Each backend that is compared with the reference."""
+    return BACKENDS[request.param]()
+
+
+@pytest.fixture(scope="session")
+def fast(request: pytest.FixtureRequest) -> Backend:
+    """Those that real work is not too much for."""
     return BACKENDS[request.param]()
 
 

@@ -23,6 +23,9 @@ import roiops
 from roiops._cupy import CuPyOnGpu
 
 ROOT = Path(__file__).resolve().parent.parent
+FAR_APART = 2**28  # bytes
+SEED = int(os.environ.get("EMULATOR_SEED", "0"))
+"""Of the order of threads and blocks; 0: one after the other."""
 
 
 def available() -> bool:
@@ -51,6 +54,15 @@ def built(kind: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def traffic_of(machine: ctypes.CDLL) -> dict[str, int]:
+    """What kernels asked of device memory since this was asked last (cuda/emulator/accesses.h)."""
+    numbers = (ctypes.c_uint64 * 12)()
+    machine.emulator_traffic(numbers)
+    fields = ("requests", "sectors", "bytes", "useful", "distinct", "floor")
+    names = [f"{field} {of}" for of in ("loaded", "stored") for field in fields]
+    return dict(zip(names, numbers, strict=True))
 
 
 class Device:
@@ -127,16 +139,22 @@ class EmulatedCuPy:
         return np.frombuffer(memory, np.uint8) if count else np.empty(0, np.uint8)
 
     def asarray(self, x: np.ndarray) -> DeviceArray:
-        """A copy with the same strides, whatever lies between the elements."""
+        """A copy with the same strides, and what lies between the elements unless it is much."""
         if x.size == 0:
             return self.empty(x.shape, x.dtype)
         low, high = np.lib.array_utils.byte_bounds(x)
         memory = self._bytes(high - low)
-        self.machine.emulator_copy(
-            ctypes.c_void_p(memory.ctypes.data), ctypes.c_void_p(low), ctypes.c_size_t(high - low)
-        )
         first = x.__array_interface__["data"][0] - low
-        return self.ndarray(np.ndarray(x.shape, x.dtype, memory, first, x.strides))
+        to = np.ndarray(x.shape, x.dtype, memory, first, x.strides)
+        if high - low < FAR_APART:
+            self.machine.emulator_copy(
+                ctypes.c_void_p(memory.ctypes.data),
+                ctypes.c_void_p(low),
+                ctypes.c_size_t(high - low),
+            )
+        else:
+            to[...] = x
+        return self.ndarray(to)
 
     def asnumpy(self, x: DeviceArray) -> np.ndarray:
         return x.host.copy()
@@ -167,8 +185,11 @@ class EmulatedDevice(CuPyOnGpu):
         self._machine.emulator_findings.restype = ctypes.c_char_p
         self.settings()
 
-    def settings(self, seed: int = 0, preempt: int = 0) -> None:
+    def settings(self, seed: int = SEED, preempt: int = 0) -> None:
         self._machine.emulator_settings(ctypes.c_uint64(seed), preempt, 80)
 
     def findings(self) -> str:
         return self._machine.emulator_findings().decode()
+
+    def traffic(self) -> dict[str, int]:
+        return traffic_of(self._machine)

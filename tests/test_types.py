@@ -59,6 +59,8 @@ def test_stub_names_every_function() -> None:
 def test_stub_parameters_are_those_of_the_binding() -> None:
     stub = stub_functions()
     for name, parameters in bound_functions().items():
+        if name not in stub:  # of the other module alone: the test above
+            continue
         arguments = stub[name].args
         assert not [*arguments.args, *arguments.kwonlyargs], f"{name}: positional only"
         assert [a.arg for a in arguments.posonlyargs] == [p for _, p in parameters], name

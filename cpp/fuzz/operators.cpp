@@ -294,8 +294,8 @@ bool remove_small_boxes_case(Source& s) {
   const Owned boxes = s.input(s.floating(), {n, 4});
   Owned keep = s.output(DType::int64, {n});
   const double least = s.number();
-  return twice(s, {&keep}, [&](int) {
-    for (int64_t i = remove_small_boxes(keep.view, boxes.view, least); i < n; ++i)
+  return twice(s, {&keep}, [&](int threads) {
+    for (int64_t i = remove_small_boxes(keep.view, boxes.view, least, threads); i < n; ++i)
       keep.view.at<int64_t>(i) = 0;
   });
 }

@@ -1,9 +1,12 @@
-// The inner loop of soft-NMS: a tree of boxes that is a tournament of their scores at once.
+// What an overlap does to a score, on the CPU and on a GPU, and the inner loop of the CPU's
+// soft-NMS: a tree of boxes that is a tournament of their scores at once.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "internal/box_tree_kernels.h"
+#include "internal/exponential.h"
 #include "roiops/decay.h"
 #include "roiops/isa.h"
 
@@ -15,6 +18,32 @@ struct DecayRule {
   T iou_threshold;  // of linear and hard
   T sigma;          // of gaussian
 };
+
+// An overlap that is not greater changes no score.
+template <class T>
+ROIOPS_INLINE T unchanging_overlap(const DecayRule<T>& rule) {
+  return rule.method == Decay::gaussian ? T(0) : rule.iou_threshold;
+}
+
+// The factor of a score. Who is to have no score at all gets none that is a number: it is dropped
+// whatever the threshold is.
+template <class T>
+ROIOPS_INLINE T decay_factor(Decay method, T iou, T iou_threshold, T sigma) {
+  switch (method) {
+    case Decay::linear:
+      return iou > iou_threshold ? 1 - iou : T(1);
+    case Decay::gaussian:
+      return exponential(-(iou * iou) / sigma);
+    default:
+      return iou > iou_threshold ? static_cast<T>(NAN) : T(1);
+  }
+}
+
+// A box stays if this is at least the threshold: NaN is not.
+template <class T, class S>
+ROIOPS_INLINE S decayed_score(S score, T factor) {
+  return score * static_cast<S>(factor);
+}
 
 // Level 0: the scores of the boxes in the tree. Above: the best score of each group and the
 // position of the box that has it, of equal scores the one of the least index; up to the best of

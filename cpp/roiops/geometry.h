@@ -101,28 +101,37 @@ ROIOPS_INLINE RoiAxes<T> make_axes(const T* roi, T scale, Placement placement, i
   return axes;
 }
 
-// Which samples of bin `p` can touch the map: [first, first + count). An enormous or far-away RoI
-// costs no more than the map is long. Found in double with a margin; each is then tested exactly.
+// Which samples of bin `p` can touch the cells [begin, end) of the map: [first, first + count). An
+// enormous or far-away RoI costs no more than these are long. Found in double with a margin; each
+// is then tested exactly.
 struct SampleRange {
   double first;
   int64_t count;
 };
 
 template <class T>
-ROIOPS_INLINE SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, int64_t size) {
+ROIOPS_INLINE SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, int64_t begin,
+                                          int64_t end) {
   const double grid = static_cast<double>(axis.grid);
   if (!(grid > 0)) return {0.0, 0};
   double first = 0.0, last = grid - 1.0;
   const double step = static_cast<double>(axis.bin) / grid;
   if (step > 0) {
     const double start = static_cast<double>(axis.start) + static_cast<double>(p) * axis.bin;
-    first = std::fmax(first, std::floor((-1.0 - start) / step - 0.5) - 1.0);
-    last = std::fmin(last, std::ceil((static_cast<double>(size) - start) / step - 0.5) + 1.0);
+    const double low = static_cast<double>(begin) - 1.0, high = static_cast<double>(end);
+    first = std::fmax(first, std::floor((low - start) / step - 0.5) - 1.0);
+    last = std::fmin(last, std::ceil((high - start) / step - 0.5) + 1.0);
   }
   if (!(last >= first)) return {first, 0};
   // A chosen grid has at most kMaxSamplingRatio samples; an adaptive one has a step of 1/2 to 1.
-  const double most = std::fmax(static_cast<double>(2 * size + 8), double{kMaxSamplingRatio});
+  const double most =
+      std::fmax(static_cast<double>(2 * (end - begin) + 8), double{kMaxSamplingRatio});
   return {first, static_cast<int64_t>(std::fmin(last - first + 1.0, most))};
+}
+
+template <class T>
+ROIOPS_INLINE SampleRange visited_samples(const RoiAxis<T>& axis, int64_t p, int64_t size) {
+  return visited_samples(axis, p, 0, size);
 }
 
 template <class T>

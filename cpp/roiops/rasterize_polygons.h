@@ -11,7 +11,8 @@
 // steps over the centre line of a pixel column, the pixels below change sides. A box whose corner
 // or side is not finite has no pixels. Vertices beyond 2^40 points are moved to there: work is
 // bounded. Vertices that are not finite, and offsets that do not ascend from 0 to the end, throw
-// std::invalid_argument.
+// std::invalid_argument; a GPU, whose numbers the host does not read, clamps such offsets to what
+// there is, and gives such a polygon any pixels.
 #pragma once
 
 #include "roiops/array.h"

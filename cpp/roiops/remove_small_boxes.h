@@ -5,9 +5,11 @@
 #pragma once
 
 #include "roiops/array.h"
+#include "roiops/execution.h"
 
 namespace roiops {
 
-int64_t remove_small_boxes(const Array& keep, const Array& boxes, double min_size);
+int64_t remove_small_boxes(const Array& keep, const Array& boxes, double min_size,
+                           const Execution& execution);
 
 }  // namespace roiops

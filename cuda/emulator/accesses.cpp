@@ -11,6 +11,7 @@
 #include <set>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "emulator/findings.h"
@@ -105,7 +106,7 @@ void check_bytes(Byte* bytes, size_t count, Access access, const std::string& wh
 struct Request {
   bool store = false;
   uint64_t bytes = 0;
-  std::set<uint64_t> sectors;
+  std::map<uint64_t, uint32_t> sectors;  // and which of their bytes
 };
 // Lock-step: the k-th time a lane comes by an instruction belongs to the k-th time of the others.
 struct Step {
@@ -119,15 +120,19 @@ struct Step {
 std::map<Step, Request> requests;                              // of the block
 std::vector<std::unordered_map<const void*, uint32_t>> times;  // by thread
 TrafficSum traffic;
+std::unordered_set<uint64_t> ever_loaded, ever_stored;  // since traffic was taken
 
-void count(const char* address, size_t bytes, Access access, const void* instruction) {
+// Buffers begin at a sector, as a GPU's do, wherever they are here.
+void count(const Span& buffer, const char* address, size_t bytes, Access access,
+           const void* instruction) {
   const Thread& t = *block->running;
   times.resize(block->threads.size());
   Request& request = requests[Step{t.warp(), instruction, times[t.number][instruction]++}];
   request.store = access != Access::load;
   request.bytes += bytes;
-  const auto first = reinterpret_cast<uintptr_t>(address);
-  for (uintptr_t s = first / 32; s <= (first + bytes - 1) / 32; ++s) request.sectors.insert(s);
+  uint64_t at = reinterpret_cast<uintptr_t>(buffer.begin) / 32 * 32 + (address - buffer.begin);
+  for (const uint64_t end = at + bytes; at < end; ++at)
+    request.sectors[at / 32] |= uint32_t{1} << at % 32;
 }
 
 // --- what memory an address is ------------------------------------------------------------------
@@ -177,7 +182,7 @@ void observe_device(const Span& buffer, const char* address, size_t bytes, Acces
   std::vector<Byte>& known = buffers[buffer.begin];
   known.resize(buffer.end - buffer.begin);
   check_bytes(&known[offset], bytes, access, "device memory");
-  count(address, bytes, access, instruction);
+  count(buffer, address, bytes, access, instruction);
 }
 
 }  // namespace
@@ -225,10 +230,15 @@ void end_block_accesses() {
     ++sum.requests;
     sum.bytes += request.bytes;
     sum.sectors += request.sectors.size();
-    (request.store ? stored : loaded).insert(request.sectors.begin(), request.sectors.end());
+    for (const auto& [sector, bytes] : request.sectors) {
+      sum.useful += __builtin_popcount(bytes);
+      (request.store ? stored : loaded).insert(sector);
+    }
   }
   traffic.loads.distinct += loaded.size();
   traffic.stores.distinct += stored.size();
+  ever_loaded.insert(loaded.begin(), loaded.end());
+  ever_stored.insert(stored.begin(), stored.end());
   requests.clear();
   times.clear();
 }
@@ -246,6 +256,10 @@ void host_has_written(const void* address, size_t bytes) {
 void forget(const void* buffer) { buffers.erase(static_cast<const char*>(buffer)); }
 
 TrafficSum take_traffic() {
+  traffic.loads.floor = ever_loaded.size();
+  traffic.stores.floor = ever_stored.size();
+  ever_loaded.clear();
+  ever_stored.clear();
   const TrafficSum sum = traffic;
   traffic = {};
   return sum;

@@ -12,9 +12,10 @@ void host_has_written(const void* address, size_t bytes);
 void forget(const void* buffer);
 
 // Of loads or stores of device memory: warp requests, 32-byte sectors that these touch, bytes that
-// threads asked for, and sectors if each block fetched each but once.
+// threads asked for, bytes of those sectors that any thread asked for; and sectors if each block
+// fetched each but once (a perfect L1), or all blocks together (what DRAM cannot spare).
 struct Traffic {
-  uint64_t requests = 0, sectors = 0, bytes = 0, distinct = 0;
+  uint64_t requests = 0, sectors = 0, bytes = 0, useful = 0, distinct = 0, floor = 0;
 };
 struct TrafficSum {
   Traffic loads, stores;

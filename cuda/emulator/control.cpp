@@ -24,9 +24,10 @@ EXPORTED const char* emulator_findings() {
   lines = emulator::take_findings();
   return lines.c_str();
 }
-// requests, sectors, bytes, distinct sectors: of loads, then of stores.
-EXPORTED void emulator_traffic(uint64_t* eight) {
+// The fields of Traffic: of loads, then of stores.
+EXPORTED void emulator_traffic(uint64_t* twelve) {
   const emulator::TrafficSum sum = emulator::take_traffic();
   for (const emulator::Traffic& t : {sum.loads, sum.stores})
-    for (uint64_t x : {t.requests, t.sectors, t.bytes, t.distinct}) *eight++ = x;
+    for (uint64_t x : {t.requests, t.sectors, t.bytes, t.useful, t.distinct, t.floor})
+      *twelve++ = x;
 }

@@ -22,7 +22,8 @@ constexpr size_t kFreedAtMost = 256;
 size_t rounded(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 char* map_pages(size_t bytes) {
-  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return p == MAP_FAILED ? nullptr : static_cast<char*>(p);
 }
 
@@ -54,7 +55,8 @@ void* allocate(size_t bytes) {
   mprotect(pages + data, kPage, PROT_NONE);
   // The end, up to the alignment that every allocation has, lies at the guard page.
   char* begin = pages + data - rounded(bytes < 1 ? 1 : bytes, kAlignment);
-  std::memset(pages, 0xff, data);
+  // An enormous one is for a few elements far apart: its pages come as they are touched.
+  if (bytes <= size_t{1} << 30) std::memset(pages, 0xff, data);
   buffers[begin] = {bytes, pages, mapped};
   return begin;
 }

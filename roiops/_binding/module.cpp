@@ -1,5 +1,5 @@
-// A compiled module, one for each backend: roiops._cpu has the functions of the core, the other
-// those of cuda/ that exist so far. Checks for people and allocation are done in Python; here
+// A compiled module, one for each backend, with the same operators: roiops._cpu those of the core,
+// roiops._cuda those of cuda/. Checks for people and allocation are done in Python; here
 // arrays become views and the interpreter lock is released.
 #include <pybind11/pybind11.h>
 
@@ -21,15 +21,6 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
     }
   });
 
-  roiops::binding::bind_fpn_levels(m);
-  roiops::binding::bind_nms(m);
-  roiops::binding::bind_roi_align(m);
-  roiops::binding::bind_roi_pool(m);
-#if !defined(ROIOPS_CUDA)
-  m.def("num_threads", &roiops::num_threads);
-  m.def("set_num_threads", &roiops::set_num_threads);
-  m.def("active_isa", [] { return roiops::isa_name(roiops::active_isa()); });
-
   roiops::binding::bind_anchors(m);
   roiops::binding::bind_box_area(m);
   roiops::binding::bind_box_coding(m);
@@ -37,15 +28,23 @@ PYBIND11_MODULE(ROIOPS_MODULE, m) {
   roiops::binding::bind_box_iou(m);
   roiops::binding::bind_clip_boxes(m);
   roiops::binding::bind_crop_masks(m);
+  roiops::binding::bind_fpn_levels(m);
   roiops::binding::bind_keypoints(m);
   roiops::binding::bind_masks_to_boxes(m);
   roiops::binding::bind_match_boxes(m);
+  roiops::binding::bind_nms(m);
   roiops::binding::bind_paste_masks(m);
   roiops::binding::bind_rasterize_polygons(m);
   roiops::binding::bind_remove_small_boxes(m);
+  roiops::binding::bind_roi_align(m);
+  roiops::binding::bind_roi_pool(m);
   roiops::binding::bind_soft_nms(m);
-#endif
-#if defined(ROIOPS_CUDA) && !defined(ROIOPS_EMULATED)
+
+#if !defined(ROIOPS_CUDA)
+  m.def("num_threads", &roiops::num_threads);
+  m.def("set_num_threads", &roiops::set_num_threads);
+  m.def("active_isa", [] { return roiops::isa_name(roiops::active_isa()); });
+#elif !defined(ROIOPS_EMULATED)
   m.attr("architectures") = ROIOPS_CUDA_ARCHITECTURES;
   m.def("look_at", [](int device) {
     const roiops::cuda::Device found = roiops::cuda::look_at(device);

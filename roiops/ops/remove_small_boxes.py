@@ -47,7 +47,9 @@ def _allocate(xp, boxes, min_size):
 
 
 def _compute(xp, keep, boxes, min_size):
-    count = xp.core.remove_small_boxes(xp.describe(keep), xp.describe(boxes), min_size)
+    count = xp.core.remove_small_boxes(
+        xp.describe(keep), xp.describe(boxes), min_size, xp.execution()
+    )
     return xp.concatenate([keep[:count]], 0)
 
 

@@ -285,8 +285,12 @@ def maximum_backward(
                 corners = np.ix_((y.low[row], y.high[row]), (x.low[column], x.high[column]))
                 wy = np.array([y.weight_low[row], y.weight_high[row]], np.float64)
                 wx = np.array([x.weight_low[column], x.weight_high[column]], np.float64)
+                weights = np.outer(wy, wx)
+                # A cell without weight gets nothing, not the NaN of an infinite gradient times 0.
+                parts = np.zeros((2, 2))
+                np.multiply(grad[c, ph, pw], weights, out=parts, where=weights != 0)
                 # add.at: the two taps are one cell where the sample was clamped
-                np.add.at(to_image[c], corners, grad[c, ph, pw] * np.outer(wy, wx))
+                np.add.at(to_image[c], corners, parts)
                 taps = image[c][corners].astype(np.float64)
                 # Products, not branches: a NaN that won is the gradient's too.
                 slope_y = y.slope[row] * ((taps[1] - taps[0]) @ wx)

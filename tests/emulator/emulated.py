@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from emulated_device import traffic_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-DROIOPS_EMULATED", "-ffp-contract=off",
@@ -77,11 +78,7 @@ class Emulator:
         return self.library.emulator_findings().decode().splitlines()
 
     def traffic(self) -> dict[str, int]:
-        numbers = (ctypes.c_uint64 * 8)()
-        self.library.emulator_traffic(numbers)
-        names = [f"{what} {of}" for of in ("loaded", "stored")
-                 for what in ("requests", "sectors", "bytes", "distinct")]  # fmt: skip
-        return dict(zip(names, numbers, strict=True))
+        return traffic_of(self.library)
 
 
 def loaded(build: str, folder: Path) -> Emulator:

@@ -83,13 +83,13 @@ def test_is_the_references(compiled: Backend, case: Case) -> None:
 
 
 @every_case
-def test_threads_and_repetition_do_not_change_a_bit(compiled: Backend, case: Case) -> None:
+def test_threads_and_repetition_do_not_change_a_bit(fast: Backend, case: Case) -> None:
     arguments = made(case, full=True)
-    compiled.ops.set_num_threads(1)
-    expected = run(compiled, case, arguments)
+    fast.ops.set_num_threads(1)
+    expected = run(fast, case, arguments)
     for threads in (1, 2, 3, 8):
-        compiled.ops.set_num_threads(threads)
-        assert_bits(run(compiled, case, arguments), expected)
+        fast.ops.set_num_threads(threads)
+        assert_bits(run(fast, case, arguments), expected)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -52,31 +52,28 @@ def test_the_arrays_are_as_large_as_they_say() -> None:
 
 @pytest.mark.parametrize("operator", ["roi_pool", "ps_roi_pool", "roi_align"])
 def test_nothing_is_read_beyond_a_side_that_float32_cannot_count(
-    compiled: Backend, operator: str
+    fast: Backend, operator: str
 ) -> None:
     # 2^24 + 3 is no float32. The cell after the map must not be read, nor written.
     width = 2**24 + 3
     row = np.ndarray((1, 1, 1, width + 1), np.float32, mapping(4 * (width + 1)))
     row[..., -3:] = [1, 2, 7]
     rois = np.array([[0, 2**24 - 2, 0, 2**24 + 20, 0]], np.float32)
-    got = compiled(operator, row[..., :width], rois, 1)
+    got = fast(operator, row[..., :width], rois, 1)
     if operator == "roi_pool":
         assert got.item() == 2
         grad = np.ones((1, 1, 1, 1), np.float32)
-        back = compiled("roi_pool_backward", grad, row[..., :width], rois)
+        back = fast("roi_pool_backward", grad, row[..., :width], rois)
         assert back[..., -1].item() == back.sum() == 1
     else:
         assert 0 <= got.item() <= 2
 
 
-def test_a_map_of_more_than_two_billion_cells(backend: Backend) -> None:
+def test_a_map_of_more_than_two_billion_cells(cpu: Backend) -> None:
     # One cell's value everywhere, but for the far corner, where the box lies.
     side = 2**16
     map = np.ndarray((1, 1, side, side), np.float32, mapping(4 * side * side))
     map[0, 0, -4:, -4:] = np.arange(16).reshape(4, 4)
     rois = np.array([[0, side - 4, side - 4, side, side]], np.float64)
-    if backend.name == "reference":
-        # It weighs every cell of an axis: the corner alone says the same.
-        map, rois = map[:, :, -4:, -4:], rois - [0, *[side - 4] * 4]
-    out = backend("roi_align", map, rois, 4, 1.0, 1, True)
+    out = cpu("roi_align", map, rois, 4, 1.0, 1, True)
     np.testing.assert_array_equal(out[0, 0], np.arange(16).reshape(4, 4))

@@ -69,11 +69,11 @@ KINDS = ("identical", "disjoint", "disjoint, each twice", "one enormous", "all w
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hundred_thousand_boxes(compiled: Backend, kind: str) -> None:
+def test_a_hundred_thousand_boxes(fast: Backend, kind: str) -> None:
     boxes, threshold, expected = multitude(kind)
     scores = np.linspace(1, 0, MANY)
     order = np.random.default_rng(0).permutation(MANY)
-    keep = compiled("nms", boxes[order], scores[order], threshold)
+    keep = fast("nms", boxes[order], scores[order], threshold)
     np.testing.assert_array_equal(order[keep], expected)
 
 
@@ -107,11 +107,11 @@ def test_they_need_little_memory() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.3, 0.7])
-def test_twenty_thousand_boxes_of_any_size(compiled: Backend, threshold: float) -> None:
+def test_twenty_thousand_boxes_of_any_size(fast: Backend, threshold: float) -> None:
     rng = np.random.default_rng(0)
     low = rng.uniform(-500, 1000, (20_000, 2))
     sides = np.exp(rng.uniform(-3, 6, (20_000, 2)))
     boxes = np.concatenate([low, low + sides], 1).astype(np.float32)
     scores = rng.random(20_000).astype(np.float32)
     expected = reference.nms(boxes, scores, threshold)
-    assert_equal(compiled("nms", boxes, scores, threshold), expected)
+    assert_equal(fast("nms", boxes, scores, threshold), expected)
