@@ -285,9 +285,8 @@ __global__ void grad_input(Regions<C> all, Pyramid<T> maps, PyramidTiles tiles,
         collect(first, all.count, [&](int64_t k) { return at.meets(reach[k]); }, hits, of_warp);
     for (int h = 0; h < found; ++h) {
       const int64_t k = first + hits[h];
-      const Region<C> region = region_at(all, k);
-      const auto axis_of = [&](bool along_x) {
-        return tap_axis<Acc>(all, region, along_x, map.height, map.width, false);
+      const auto axis_of = [&](bool along_x) {  // by the warps that find weights
+        return tap_axis<Acc>(all, region_at(all, k), along_x, map.height, map.width, false);
       };
       each_tile(all.bins_y, all.bins_x, false, [&](const Tile& t) {
         weights.find(axis_of, t.top, t.left, at.top, at.left);

@@ -137,7 +137,6 @@ __global__ void grad_input(Rois<C> all, Maps<T> map, PyramidTiles tiles, Maps<co
         collect(first, all.count, [&](int64_t k) { return at.meets(reach[k]); }, hits, of_warp);
     for (int h = 0; h < found; ++h) {
       const int64_t k = first + hits[h];
-      const Roi<C> roi = roi_at(all, k);
       each_tile(all.bins_y, all.bins_x, false, [&](const Tile& t) {
         __syncthreads();  // nobody reads the bins before any more
         if (warp < 2) {   // along y, along x; a lane has a bin
@@ -145,7 +144,7 @@ __global__ void grad_input(Rois<C> all, Maps<T> map, PyramidTiles tiles, Maps<co
           const int64_t p = (along_x ? t.left : t.top) + lane;
           Cells cells{0, 0};
           if (lane < (along_x ? t.cols : t.rows))
-            cells = cells_along(all, roi, along_x, p, along_x ? map.width : map.height);
+            cells = cells_along(all, roi_at(all, k), along_x, p, along_x ? map.width : map.height);
           for (int i = 0; i < kSide; ++i) {
             const int64_t cell = (along_x ? at.left : at.top) + i;
             const unsigned vote =
