@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import roiops
+from detector.backbone import conv_block
 from detector.config import BoxHeadConfig
-from detector.sampler import sample_balanced
+from detector.sampler import SampledProposals
 
 MIN_SIDE = 1e-2
-
-
-class SampledProposals(NamedTuple):
-    """The proposals of one image that the losses see."""
-
-    boxes: Tensor
-    """(S, 4)."""
-    labels: Tensor
-    """(S,) int64, 0 is background."""
-    matched_idxs: Tensor
-    """(S,) index of the object a proposal was matched to; without meaning for background."""
 
 
 class BoxHead(nn.Module):
@@ -36,6 +25,13 @@ class BoxHead(nn.Module):
     def __init__(self, config: BoxHeadConfig, channels: int, num_classes: int) -> None:
         super().__init__()
         self.config = config
+        for index, out in enumerate(config.convs, start=1):
+            conv = conv_block(channels, out, 3, config.norm, relu=True)
+            nn.init.kaiming_normal_(conv.conv.weight, mode="fan_out", nonlinearity="relu")
+            if conv.conv.bias is not None:
+                nn.init.zeros_(conv.conv.bias)
+            self.add_module(f"conv{index}", conv)
+            channels = out
         width = channels * config.pool_size**2
         for index, out in enumerate(config.fc, start=1):
             self.add_module(f"fc{index}", nn.Linear(width, out))
@@ -44,37 +40,12 @@ class BoxHead(nn.Module):
         self.deltas = nn.Linear(width, 4 * (1 + num_classes))
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        for index in range(1, len(self.config.convs) + 1):
+            pooled = self.get_submodule(f"conv{index}")(pooled)
         x = pooled.flatten(1)
         for index in range(1, len(self.config.fc) + 1):
             x = F.relu(self.get_submodule(f"fc{index}")(x))
         return self.cls(x), self.deltas(x)
-
-
-@torch.no_grad()
-def sample_proposals(
-    config: BoxHeadConfig, proposals: Sequence[Tensor], targets: Sequence[dict[str, Tensor]]
-) -> list[SampledProposals]:
-    """Labels the proposals and draws those of the loss; the objects themselves join them.
-
-    (Without the objects, an untrained RPN would give the mask head nothing to learn from.)
-    """
-    proposals = [
-        torch.cat([boxes, target["boxes"]])
-        for boxes, target in zip(proposals, targets, strict=True)
-    ]
-    all_matched, all_labels, _ = roiops.match_boxes(
-        [target["boxes"] for target in targets], proposals, config.positive_iou, config.positive_iou
-    )
-    sampled = []
-    for boxes, target, matched_idxs, match_labels in zip(
-        proposals, targets, all_matched, all_labels, strict=True
-    ):
-        chosen = sample_balanced(match_labels, config.rois_per_image, config.positive_fraction)
-        positive = match_labels[chosen] == 1
-        labels = torch.zeros_like(chosen)
-        labels[positive] = target["labels"][matched_idxs[chosen[positive]]]
-        sampled.append(SampledProposals(boxes[chosen], labels, matched_idxs[chosen]))
-    return sampled
 
 
 def box_losses(

@@ -37,7 +37,7 @@ class Checkpoint:
     optimizer: dict[str, Any] | None = None
     """None in checkpoints that are only to be used, not continued."""
     best: float | None = None
-    """Best segm AP of the run so far."""
+    """Best AP of the run so far, of masks if the model has them, else of boxes."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -105,7 +105,12 @@ class BackboneConfig:
     block: Literal["basic", "bottleneck"] = "bottleneck"
     blocks: tuple[Count, Count, Count, Count] = (3, 4, 6, 3)
     channels: tuple[Count, Count, Count, Count] = (256, 512, 1024, 2048)
-    """Output channels of res2..res5; a bottleneck is a quarter as wide inside."""
+    """Output channels of res2..res5; a bottleneck is a quarter as wide inside (see `groups`)."""
+    groups: Count = 1
+    """Groups of a bottleneck's 3x3 convolution: ResNeXt's cardinality, 64 in 64x4d."""
+    group_width: Count | None = None
+    """Channels of a group in res2, 4 in 64x4d; later stages are as many times wider as their
+    `channels` are. null: the inner width is a quarter of `channels`."""
     norm: Norm = "frozen_bn"
     stride_in: Literal["1x1", "3x3"] = "3x3"
     """The convolution of a bottleneck that strides: torchvision 3x3, original weights (MSRA) 1x1.
@@ -124,6 +129,23 @@ class BackboneConfig:
             self.block != "bottleneck" or all(c % 4 == 0 for c in self.channels),
             f"channels must be multiples of 4 when block is bottleneck; got {self.channels}",
         )
+        _require(
+            self.block == "bottleneck" or (self.groups == 1 and self.group_width is None),
+            f"groups must be 1 and group_width null when block is {self.block}; "
+            f"got {self.groups} and {self.group_width}",
+        )
+        _require(
+            all(inner % self.groups == 0 for inner in self.inner_channels),
+            f"groups must divide the inner widths {self.inner_channels}; got {self.groups}",
+        )
+
+    @property
+    def inner_channels(self) -> tuple[int, ...]:
+        """Channels inside the bottlenecks of res2..res5."""
+        if self.group_width is None:
+            return tuple(channels // 4 for channels in self.channels)
+        width = self.groups * self.group_width
+        return tuple(width * channels // self.channels[0] for channels in self.channels)
 
 
 @dataclass(frozen=True)
@@ -131,6 +153,8 @@ class FpnConfig:
     """Feature pyramid (Lin et al. 2017): P2..P5 from res2..res5, then subsampled levels."""
 
     channels: Count = 256
+    norm: Norm | None = None
+    """Norm after each convolution, instead of its bias."""
     extra_levels: Size = 1
     """Levels above P5 (P6, ...), each every second cell of the one below; for the RPN only."""
 
@@ -178,7 +202,7 @@ class RpnConfig:
 
 @dataclass(frozen=True)
 class PoolingConfig:
-    """RoIAlign from the pyramid, for the box and the mask head alike."""
+    """RoIAlign from the pyramid, for all heads alike."""
 
     sampling_ratio: Size = 2
     """Samples per bin and direction; 0 = as many as the region's size asks for."""
@@ -191,6 +215,10 @@ class PoolingConfig:
 @dataclass(frozen=True)
 class BoxHeadConfig:
     pool_size: Count = 7
+    convs: tuple[Count, ...] = ()
+    """Widths of 3x3 convolutions before the fully connected layers."""
+    norm: Norm | None = None
+    """Norm after each convolution, instead of its bias."""
     fc: tuple[Count, ...] = (1024, 1024)
     """Widths of the fully connected layers."""
     positive_iou: Fraction = 0.5
@@ -204,6 +232,10 @@ class BoxHeadConfig:
 
     def __post_init__(self) -> None:
         _require(len(self.fc) > 0, "fc must hold at least one layer")
+        _require(
+            self.norm is None or len(self.convs) > 0,
+            f"norm must be null when convs is empty; got {self.norm}",
+        )
 
 
 @dataclass(frozen=True)
@@ -211,8 +243,25 @@ class MaskHeadConfig:
     pool_size: Count = 14
     convs: tuple[Count, ...] = (256, 256, 256, 256)
     """Widths of the 3x3 convolutions."""
+    norm: Norm | None = None
+    """Norm after each 3x3 convolution, instead of its bias."""
     deconv: Count = 256
     """Width of the transposed convolution; masks have side 2 * pool_size."""
+    class_specific: bool = True
+    """A mask for every class; false: one for all of them ("class-agnostic", section 4.2)."""
+
+
+@dataclass(frozen=True)
+class KeypointHeadConfig:
+    """One heatmap for each keypoint and region, of side 4 * pool_size (section 5)."""
+
+    num_keypoints: Count = 17
+    pool_size: Count = 14
+    convs: tuple[Count, ...] = (512,) * 8
+    """Widths of the 3x3 convolutions."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.convs) > 0, "convs must hold at least one layer")
 
 
 @dataclass(frozen=True)
@@ -225,7 +274,12 @@ class ModelConfig:
     rpn: RpnConfig = field(default_factory=RpnConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
+    masks: bool = True
+    """Whether there is a mask head; without one it is Faster R-CNN."""
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+    keypoints: bool = False
+    """Whether there is a keypoint head."""
+    keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
 
     def __post_init__(self) -> None:
         levels = 4 + self.fpn.extra_levels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from detector.results import in_image, to_coco
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 """In the order in which COCOeval states them."""
+KINDS = ("bbox", "segm")
+"""COCO's names of what is compared: boxes, masks."""
 Metrics = dict[str, dict[str, float]]
 
 
@@ -35,19 +37,19 @@ def evaluate(
     json_path: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Metrics:
-    """Runs the model on all images of the data set and measures its boxes and masks.
+    """Runs the model on all images of the data set and measures its boxes and, if any, its masks.
 
     json_path: the predictions are written there as COCO results. progress: called after every
     image with the number of images done and their total.
 
-    Returns: {"bbox": {...}, "segm": {...}}, each with AP, AP50, AP75, APs, APm, APl in percent;
-    -1 where the data set has no object of that size.
+    Returns: {"bbox": {...}, "segm": {...}}, the latter of a model with masks, each with AP, AP50,
+    AP75, APs, APm, APl in percent; -1 where the data set has no object of that size.
     Raises: DataError when an image cannot be read.
     """
     results = predict_dataset(model, dataset, config, device, progress)
     if json_path is not None:
         json_path.write_text(json.dumps(results))
-    return average_precision(dataset, results)
+    return average_precision(dataset, results, KINDS if config.model.masks else KINDS[:1])
 
 
 def predict_dataset(
@@ -76,13 +78,14 @@ def predict_dataset(
     return results
 
 
-def average_precision(dataset: CocoDataset, results: list[dict[str, Any]]) -> Metrics:
+def average_precision(
+    dataset: CocoDataset, results: list[dict[str, Any]], kinds: Sequence[str] = KINDS
+) -> Metrics:
     """Measures entries of COCO's results format against the annotations; see `evaluate`."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = _coco(dataset, _truth(dataset))
         return {
-            "bbox": _measure(truth, _coco(dataset, _with_area(results, "bbox")), "bbox"),
-            "segm": _measure(truth, _coco(dataset, _with_area(results, "segm")), "segm"),
+            kind: _measure(truth, _coco(dataset, _with_area(results, kind)), kind) for kind in kinds
         }
 
 
@@ -92,7 +95,9 @@ def print_table(metrics: Metrics, console: Console | None = None) -> None:
     table.add_column("")
     for heading in ("AP", "AP50", "AP75", "small", "medium", "large"):
         table.add_column(heading, justify="right", style="bold" if heading == "AP" else "")
-    for kind, name in (("bbox", "boxes"), ("segm", "masks")):
+    for kind, name in zip(KINDS, ("boxes", "masks"), strict=True):
+        if kind not in metrics:
+            continue
         values = [metrics[kind][metric] for metric in METRICS]
         table.add_row(name, *("\N{EN DASH}" if value < 0 else f"{value:.1f}" for value in values))
     (console or Console()).print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -10,26 +9,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import roiops
-from detector.box_head import SampledProposals
+from detector.backbone import conv_block
 from detector.config import MaskHeadConfig
+from detector.sampler import SampledProposals
 
 
 class MaskHead(nn.Module):
-    """Pooled features (R, C, S, S) → mask logits (R, 1 + K, 2S, 2S); class 0 is never asked for."""
+    """Pooled features (R, C, S, S) → mask logits (R, 1 + K, 2S, 2S); class 0 is never asked for.
+
+    Class-agnostic: (R, 1, 2S, 2S).
+    """
 
     def __init__(self, config: MaskHeadConfig, channels: int, num_classes: int) -> None:
         super().__init__()
         self.config = config
         for index, out in enumerate(config.convs, start=1):
-            conv = nn.Conv2d(channels, out, 3, padding=1)
-            self.add_module(f"conv{index}", nn.Sequential(OrderedDict(conv=conv, relu=nn.ReLU())))
+            self.add_module(f"conv{index}", conv_block(channels, out, 3, config.norm, relu=True))
             channels = out
         self.deconv = nn.ConvTranspose2d(channels, config.deconv, 2, stride=2)
-        self.logits = nn.Conv2d(config.deconv, 1 + num_classes, 1)
+        masks = 1 + num_classes if config.class_specific else 1
+        self.logits = nn.Conv2d(config.deconv, masks, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
         x = pooled
@@ -43,10 +47,10 @@ def mask_loss(
     positives: Sequence[SampledProposals],
     targets: Sequence[dict[str, Tensor]],
 ) -> Tensor:
-    """Mean binary cross entropy over the cells of the positives' own class channel.
+    """Mean binary cross entropy over the cells of the positives' own masks.
 
-    mask_logits: (R, 1 + K, M, M) of the positives of all images in order. The target of a region
-    is the bitmap of its object pooled by RoIAlign: soft values, as in torchvision.
+    mask_logits: (R, 1 + K or 1, M, M) of the positives of all images in order. The target of a
+    region is the bitmap of its object pooled by RoIAlign: soft values, as in torchvision.
     """
     labels = torch.cat([image.labels for image in positives])
     if len(labels) == 0:
@@ -59,7 +63,7 @@ def mask_loss(
         rois = torch.cat([image.matched_idxs[:, None].to(image.boxes), image.boxes], 1)
         bitmaps = target["masks"][:, None].to(rois)
         wanted.append(roiops.roi_align(bitmaps, rois, size)[:, 0])
-    own = mask_logits[torch.arange(len(labels), device=labels.device), labels]
+    own = _own_masks(mask_logits, labels)
     return F.binary_cross_entropy_with_logits(own, torch.cat(wanted))
 
 
@@ -68,5 +72,12 @@ def mask_probabilities(
 ) -> list[Tensor]:
     """(D_i, M, M) probabilities of each image's detections, for the class each was given."""
     labels = torch.cat([image["labels"] for image in detections])
-    own = mask_logits[torch.arange(len(labels), device=labels.device), labels].sigmoid()
+    own = _own_masks(mask_logits, labels).sigmoid()
     return list(own.split([len(image["labels"]) for image in detections]))
+
+
+def _own_masks(mask_logits: Tensor, labels: Tensor) -> Tensor:
+    """(R, M, M): of each region the mask of its class, or the one for all classes."""
+    if mask_logits.shape[1] == 1:
+        return mask_logits[:, 0]
+    return mask_logits[torch.arange(len(labels), device=labels.device), labels]

@@ -1,7 +1,7 @@
-"""Mask R-CNN (He et al. 2017): backbone, pyramid, proposals, box head, mask head.
+"""Mask R-CNN (He et al. 2017): backbone, pyramid, proposals, box head, mask and keypoint heads.
 
-One forward pass, in the order of the code: `backbones/resnet.py`, `backbones/fpn.py`, `rpn.py`,
-`box_head.py`, `mask_head.py`.
+One forward pass, in the order of the code: `backbone.py`, `rpn.py`, `box_head.py`, `mask_head.py`,
+`keypoint_head.py`; what training adds to it draws its boxes by `sampler.py`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 import roiops
-from detector.backbones.fpn import FPN
-from detector.backbones.resnet import ResNet
-from detector.box_head import BoxHead, SampledProposals, box_losses, detect, sample_proposals
+from detector.backbone import FPN, ResNet
+from detector.box_head import BoxHead, box_losses, detect
 from detector.config import Config, ModelConfig
+from detector.keypoint_head import KeypointHead, find_keypoints, keypoint_loss
 from detector.mask_head import MaskHead, mask_loss, mask_probabilities
 from detector.rpn import RPN
+from detector.sampler import SampledProposals, sample_proposals
 
 SIZE_DIVISOR = 32  # the stride of C5: every level of the pyramid then halves exactly
 STRIDES = (4, 8, 16, 32)  # of P2..P5, the levels that heads pool from
@@ -27,10 +28,12 @@ class MaskRCNN(nn.Module):
 
     `forward(images, targets)`: `images` is a list of float tensors (C, H_i, W_i), normalised, of
     any sizes. In training `targets` has for each image a dict with `boxes` (G, 4) in pixels of the
-    image tensor, `labels` (G,) int64 in 1..K and `masks` (G, H_i, W_i) 0/1; G = 0 is an image of
-    background. Returned is a dict of scalar losses, to be summed.
-    In evaluation a list of dicts: `boxes` (D, 4), `scores` (D,), `labels` (D,), `masks` (D, M, M):
-    probabilities inside the boxes, for `roiops.paste_masks`.
+    image tensor, `labels` (G,) int64 in 1..K, for a mask head `masks` (G, H_i, W_i) 0/1 and for a
+    keypoint head `keypoints` (G, P, 3) [x, y, visibility]; G = 0 is an image of background.
+    Returned is a dict of scalar losses, to be summed.
+    In evaluation a list of dicts: `boxes` (D, 4), `scores` (D,), `labels` (D,); of a mask head
+    `masks` (D, M, M), probabilities inside the boxes, for `roiops.paste_masks`; of a keypoint head
+    `keypoints` (D, P, 3) [x, y, logit].
     """
 
     def __init__(self, config: ModelConfig, in_channels: int) -> None:
@@ -43,7 +46,10 @@ class MaskRCNN(nn.Module):
         self.fpn = FPN(config.fpn, self.backbone.out_channels)
         self.rpn = RPN(config.rpn, config.anchors, channels)
         self.box_head = BoxHead(config.box_head, channels, classes)
-        self.mask_head = MaskHead(config.mask_head, channels, classes)
+        if config.masks:
+            self.mask_head = MaskHead(config.mask_head, channels, classes)
+        if config.keypoints:
+            self.keypoint_head = KeypointHead(config.keypoint_head, channels)
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]] | None = None
@@ -71,12 +77,17 @@ class MaskRCNN(nn.Module):
         pooled = self._pool(features, [s.boxes for s in sampled], config.box_head.pool_size)
         class_logits, box_deltas = self.box_head(pooled)
         losses = box_losses(config.box_head, class_logits, box_deltas, sampled, targets)
-        # Masks are learnt on the positive proposals only.
+        # Masks and keypoints are learnt on the positive proposals only.
         positives = [
             SampledProposals(*(part[image.labels > 0] for part in image)) for image in sampled
         ]
-        pooled = self._pool(features, [p.boxes for p in positives], config.mask_head.pool_size)
-        losses["mask"] = mask_loss(self.mask_head(pooled), positives, targets)
+        boxes = [image.boxes for image in positives]
+        if config.masks:
+            pooled = self._pool(features, boxes, config.mask_head.pool_size)
+            losses["mask"] = mask_loss(self.mask_head(pooled), positives, targets)
+        if config.keypoints:
+            pooled = self._pool(features, boxes, config.keypoint_head.pool_size)
+            losses["keypoint"] = keypoint_loss(self.keypoint_head(pooled), positives, targets)
         return losses
 
     def _detections(
@@ -88,13 +99,18 @@ class MaskRCNN(nn.Module):
         config = self.config
         pooled = self._pool(features, proposals, config.box_head.pool_size)
         detections = detect(config.box_head, *self.box_head(pooled), proposals, image_sizes)
-        # Masks are predicted on the final boxes, not on the proposals.
+        # Masks and keypoints are predicted on the final boxes, not on the proposals.
         boxes = [image["boxes"] for image in detections]
-        pooled = self._pool(features, boxes, config.mask_head.pool_size)
-        masks = mask_probabilities(self.mask_head(pooled), detections)
+        found: dict[str, list[Tensor]] = {}
+        if config.masks:
+            pooled = self._pool(features, boxes, config.mask_head.pool_size)
+            found["masks"] = mask_probabilities(self.mask_head(pooled), detections)
+        if config.keypoints:
+            pooled = self._pool(features, boxes, config.keypoint_head.pool_size)
+            found["keypoints"] = find_keypoints(self.keypoint_head(pooled), detections)
         return [
-            image | {"masks": image_masks}
-            for image, image_masks in zip(detections, masks, strict=True)
+            image | {name: values[index] for name, values in found.items()}
+            for index, image in enumerate(detections)
         ]
 
     def _pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], size: int) -> Tensor:

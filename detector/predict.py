@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools import mask as coco_mask
 from torch import nn
 
 from detector.config import InputConfig
@@ -19,7 +18,7 @@ from detector.data.coco import Category
 from detector.data.errors import DataError
 from detector.data.images import read_image
 from detector.data.transforms import prepare
-from detector.results import ImageDetections, in_image, to_coco
+from detector.results import ImageDetections, in_image, object_area, to_coco
 from detector.visualize import draw
 
 
@@ -105,7 +104,7 @@ def predict(
                 }
             )
             for entry in to_coco(found, number, categories):
-                area = int(coco_mask.area(entry["segmentation"]))
+                area = object_area(entry)
                 entry |= {"id": len(annotations) + 1, "area": area, "iscrowd": 0}
                 annotations.append(entry)
         if progress is not None:

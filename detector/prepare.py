@@ -31,7 +31,7 @@ class TrainingState:
     val_data: CocoDataset | None
     iteration: int
     best: float | None
-    """Best segm AP so far."""
+    """Best AP so far, of masks if the model has them, else of boxes."""
     saved: int = 0
     """Iteration of the newest checkpoint."""
     notes: list[str] = field(default_factory=list)
@@ -59,6 +59,11 @@ def prepare(
         raise RunError(
             f"train.batch_size must be a multiple of the {group.size} processes; "
             f"got {config.train.batch_size}"
+        )
+    if config.model.keypoints:
+        raise RunError(
+            "model.keypoints must be false for training from files: annotated keypoints are not "
+            "read yet; got true"
         )
     train_data, val_data, notes = _open_data(config)
     classes = len(train_data.categories)

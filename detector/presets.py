@@ -31,6 +31,33 @@ MASK_RCNN_R50_FPN_1X = Config()
 """ResNet-50-FPN trained for 90 000 iterations of 16 images. The backbone's batch norm is frozen,
 so it wants pretrained weights (`--init`)."""
 
+FASTER_RCNN_R50_FPN_1X = replace(
+    MASK_RCNN_R50_FPN_1X, model=replace(MASK_RCNN_R50_FPN_1X.model, masks=False)
+)
+"""The same without a mask head."""
+
+KEYPOINT_RCNN_R50_FPN = Config(
+    input=InputConfig(short_edge=(640, 672, 704, 736, 768, 800)),
+    model=ModelConfig(masks=False, keypoints=True),
+)
+"""Keypoints of persons instead of masks: torchvision's keypointrcnn_resnet50_fpn."""
+
+MASK_RCNN_R50_FPN_V2 = Config(
+    model=ModelConfig(
+        backbone=BackboneConfig(norm="bn", frozen_stages=0),
+        fpn=FpnConfig(norm="bn"),
+        rpn=RpnConfig(convs=2),
+        box_head=BoxHeadConfig(convs=(256,) * 4, norm="bn", fc=(1024,)),
+        mask_head=MaskHeadConfig(norm="bn"),
+    )
+)
+"""torchvision's maskrcnn_resnet50_fpn_v2: trained norms everywhere, deeper heads."""
+
+FASTER_RCNN_R50_FPN_V2 = replace(
+    MASK_RCNN_R50_FPN_V2, model=replace(MASK_RCNN_R50_FPN_V2.model, masks=False)
+)
+"""torchvision's fasterrcnn_resnet50_fpn_v2."""
+
 NUCLEI_DEMO = Config(
     data="nuclei",
     input=InputConfig(
@@ -106,6 +133,10 @@ PHOTOS_SMALL = replace(
 
 PRESETS = {
     "mask_rcnn_r50_fpn_1x": MASK_RCNN_R50_FPN_1X,
+    "mask_rcnn_r50_fpn_v2": MASK_RCNN_R50_FPN_V2,
+    "faster_rcnn_r50_fpn_1x": FASTER_RCNN_R50_FPN_1X,
+    "faster_rcnn_r50_fpn_v2": FASTER_RCNN_R50_FPN_V2,
+    "keypoint_rcnn_r50_fpn": KEYPOINT_RCNN_R50_FPN,
     "nuclei_demo": NUCLEI_DEMO,
     "photos_small": PHOTOS_SMALL,
 }
@@ -133,6 +164,44 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
             f"configuration must be a YAML file or one of {', '.join(PRESETS)}; got {source!r}"
         )
     return update(config, parse_overrides(overrides))
+
+
+def reduced(config: Config) -> Config:
+    """The same structure with few and narrow layers, few regions and small images.
+
+    To see in seconds on a CPU that a configuration builds, trains and evaluates; it learns nothing
+    worth having. Kinds of blocks, heads, norms and operators stay; so does the number of layers in
+    a head, for one weight stands for all of its shape.
+    """
+    model, groups = config.model, min(config.model.backbone.groups, 2)
+    few = {f"{mode}_{when}_nms_top_n": 64 for mode in ("train", "test") for when in ("pre", "post")}
+    narrow = {
+        "backbone": {
+            "stem_channels": [8] * len(model.backbone.stem_channels),
+            "blocks": [1, 1, 1, 1],
+            "channels": [16, 16, 32, 32],
+            "groups": groups,
+            "group_width": None if model.backbone.group_width is None else 4,
+        },
+        "fpn": {"channels": 16},
+        "anchors": {"sizes": [[size / 4 for size in level] for level in model.anchors.sizes]},
+        "rpn": {**few, "anchors_per_image": 32},
+        "pooling": {"canonical_scale": model.pooling.canonical_scale / 4},
+        "box_head": {
+            "convs": [16] * len(model.box_head.convs),
+            "fc": [32] * len(model.box_head.fc),
+            "rois_per_image": 16,
+            "max_detections": 10,
+        },
+        "mask_head": {"convs": [16] * len(model.mask_head.convs), "deconv": 16},
+        "keypoint_head": {"convs": [16] * len(model.keypoint_head.convs)},
+    }
+    changes = {
+        "input": {} if config.input.short_edge is None else {"short_edge": [64], "max_edge": 128},
+        "model": narrow,
+        "train": {"batch_size": 2, "iterations": 2, "warmup_iterations": 0, "steps": []},
+    }
+    return update(config, changes)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def _evaluate(state: TrainingState, group: Group, reporter: Reporter) -> Metrics
         reporter.say(f"after iteration {state.iteration}:")
         reporter.show(partial(print_table, metrics))
         state.folder.append_metrics({"iteration": state.iteration, "evaluation": metrics})
-        score = metrics["segm"]["AP"]
+        score = metrics.get("segm", metrics["bbox"])["AP"]
         if state.best is None or score > state.best:
             state.best = score
             save_checkpoint(state.folder.best, replace(state.checkpoint(), optimizer=None))

@@ -44,13 +44,13 @@ def draw(
     longer_side: int | None = None,
     label: Literal["full", "name", "none"] = "full",
 ) -> Image.Image:
-    """The image, uint8 (H, W, 3), with masks, boxes, class names and scores.
+    """The image, uint8 (H, W, 3), with masks and keypoints, if any, boxes, class names and scores.
 
     Small images are enlarged by a whole number, unless `longer_side` gives the length in pixels of
     the picture's longer side. `label` "full": boxes, names and scores. They are left out where they
     would hide an object or another label, and with more than a dozen objects of a single class.
-    "name": no scores; "none": masks only. Without `colours`, one for each detection, they follow
-    from the class and the detection's place in the list.
+    "name": no scores; "none": masks only, or boxes where there are no masks. Without `colours`, one
+    for each detection, they follow from the class and the detection's place in the list.
     """
     longer = max(image.shape[:2])
     zoom = -(-SMALL_IMAGE // longer) if longer_side is None else longer_side / longer
@@ -60,18 +60,28 @@ def draw(
     unit = max(size) / 1000
     line = max(round(1.5 * unit), 1)
     # Small objects are drawn last, so that large ones do not cover them.
-    areas = np.array([coco_mask.area(rle) for rle in detections["masks"]])
+    masks = detections.get("masks")
+    x1, y1, x2, y2 = detections["boxes"].T
+    areas = (x2 - x1) * (y2 - y1) if masks is None else np.array([coco_mask.area(m) for m in masks])
     order = np.argsort(-areas, kind="stable")
     importance = np.zeros((size[1], size[0]), np.float32)
-    for i in order:
-        _draw_mask(picture, importance, detections["masks"][i], colours[i], zoom, line)
-    if label == "none" or (len(categories) == 1 and len(order) > CROWD):
+    if masks is not None:
+        for i in order:
+            _draw_mask(picture, importance, masks[i], colours[i], zoom, line)
+    pen = ImageDraw.Draw(picture)
+    if "keypoints" in detections:
+        for i in order:
+            for x, y, _ in (detections["keypoints"][i] * zoom).tolist():
+                pen.circle((x, y), 2 * line, fill=colours[i], outline="black")
+    crowded = len(categories) == 1 and len(order) > CROWD
+    if masks is not None and (label == "none" or crowded):
         return picture
 
-    pen = ImageDraw.Draw(picture)
     boxes = detections["boxes"] * zoom
     for i in order:
         pen.rectangle(_outline(boxes[i], size), outline=colours[i], width=line)
+    if label == "none" or crowded:
+        return picture
     font = ImageFont.load_default(size=max(13, round(16 * unit)))
     taken: list[tuple[float, ...]] = []
     # The surest detections choose the place of their label first.
@@ -288,10 +298,14 @@ def _matched_colours(
     truth: ImageDetections, found: ImageDetections, truth_colours: Sequence[Colour]
 ) -> list[Colour]:
     """For each detection the colour of its annotated object, taken in the order of the scores."""
-    colours = [UNMATCHED] * len(found["masks"])
-    if not truth["masks"] or not found["masks"]:
+    colours = [UNMATCHED] * len(found["boxes"])
+    if not len(truth["boxes"]) or not len(found["boxes"]):
         return colours
-    overlap = coco_mask.iou(found["masks"], truth["masks"], [0] * len(truth["masks"]))
+    shapes = [
+        shown["masks"] if "masks" in found else _corner_and_sides(shown["boxes"])
+        for shown in (found, truth)
+    ]
+    overlap = coco_mask.iou(*shapes, [0] * len(truth["boxes"]))
     overlap[found["labels"][:, None] != truth["labels"][None]] = 0
     for i in np.argsort(-found["scores"], kind="stable"):
         best = int(overlap[i].argmax())
@@ -299,6 +313,11 @@ def _matched_colours(
             colours[i] = truth_colours[best]
             overlap[:, best] = 0
     return colours
+
+
+def _corner_and_sides(boxes: np.ndarray) -> np.ndarray:
+    """float64 (N, 4) x, y, width, height of boxes x1, y1, x2, y2."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
 
 
 def _count(count: int) -> str:

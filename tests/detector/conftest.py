@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from detector.data import CocoDataset
+
+# The models here are small: a second thread gains little, and waits for cores that others use.
+torch.set_num_threads(1)
 
 DATA = Path(__file__).parents[1] / "data"
 """Real images with annotations; see the README in each folder."""

@@ -91,6 +91,10 @@ def test_a_wrong_value_is_refused_by_key_and_value(override, message):
         (["model.anchors.aspect_ratios=[]"], "aspect_ratios must not be empty"),
         (["model.rpn.negative_iou=0.9"], "negative_iou must not exceed positive_iou"),
         (["model.box_head.fc=[]"], "fc must hold"),
+        (["model.box_head.norm=bn"], "norm must be null when convs is empty; got bn"),
+        (["model.keypoint_head.convs=[]"], "convs must hold"),
+        (["model.backbone.groups=2"], "groups must be 1 .* when block is basic; got 2"),
+        (["model.backbone.block=bottleneck", "model.backbone.groups=3"], "groups must divide"),
         (["train.steps=[20,10]"], "steps must increase"),
     ],
 )

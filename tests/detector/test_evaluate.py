@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from detector.config import Config, InputConfig, TrainConfig
-from detector.data import open_dataset
+from detector.data import Category, open_dataset
 from detector.evaluate import METRICS, average_precision, evaluate, print_table
 from detector.results import encode_masks, in_image, to_coco
 from detector.visualize import annotated
@@ -198,6 +198,21 @@ def test_results_are_in_pixels_of_the_original_image(coco_data):
         if mask.sum() > 2000:
             pasted = coco_mask.decode(rle)
             assert (pasted & mask).sum() / (pasted | mask).sum() > 0.85
+
+
+def test_keypoints_are_in_pixels_of_the_original_image():
+    detections = {
+        "boxes": torch.tensor([[10.0, 20, 30, 60]]),
+        "labels": torch.tensor([1]),
+        "scores": torch.tensor([0.9]),
+        "keypoints": torch.tensor([[[10.0, 20, 7], [30, 60, -2]]]),
+    }
+    found = in_image(detections, (100, 200), (50, 400))
+    np.testing.assert_allclose(found["boxes"], [[20, 10, 60, 30]])
+    np.testing.assert_allclose(found["keypoints"], [[[20, 10, 7], [60, 30, -2]]])
+    (entry,) = to_coco(found, 5, (Category(3, "person"),))
+    assert entry["keypoints"] == [20, 10, 1, 60, 30, 1]
+    assert "segmentation" not in entry
 
 
 def test_many_masks_are_pasted_in_parts(monkeypatch, coco_data):

@@ -1,6 +1,8 @@
 """The model: shapes, gradients, sampling, and that it learns."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +10,13 @@ import torch
 from pycocotools import mask as coco_mask
 from tiny import SIDE, tiny_config, write_discs
 
-from detector.backbones.resnet import ResNet
+from detector.backbone import ResNet
 from detector.config import BackboneConfig, update
 from detector.data import open_dataset
 from detector.data.transforms import augment
 from detector.mask_rcnn import build_model, pad_images
 from detector.predict import detect
-from detector.presets import PRESETS
+from detector.presets import PRESETS, reduced
 from detector.sampler import sample_balanced
 from detector.schedule import build_optimizer
 from detector.visualize import annotated
@@ -34,19 +36,45 @@ def example(channels=3, objects=3, height=96, width=128):
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
         mask[y1:y2, x1:x2] = 1
     labels = torch.ones(objects, dtype=torch.int64)
-    return image, {"boxes": boxes, "labels": labels, "masks": masks}
+    places = corners[:, None] + 30 * torch.rand(objects, 17, 2, generator=generator)
+    keypoints = torch.cat([places, torch.ones(objects, 17, 1)], 2)
+    return image, {"boxes": boxes, "labels": labels, "masks": masks, "keypoints": keypoints}
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_named_configuration_trains_a_step_and_detects(name):
-    # Fewer regions than usual: their number changes the time of this test and nothing else.
-    config = update(PRESETS[name], {"model": {"box_head": {"rois_per_image": 16}}})
+    trains_a_step_and_detects(reduced(PRESETS[name]))
+
+
+VARIANTS = {
+    "resnext": {"backbone": {"groups": 32, "group_width": 8, "blocks": [3, 4, 23, 3]}},
+    "group norm": {
+        "backbone": {"norm": "gn"},
+        "fpn": {"norm": "gn"},
+        "box_head": {"convs": [256, 256], "norm": "gn"},
+        "mask_head": {"norm": "gn"},
+    },
+    "class-agnostic masks": {"mask_head": {"class_specific": False}},
+    "all heads": {"keypoints": True},
+    "boxes alone": {"masks": False},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_trains_a_step_and_detects(name):
+    config = update(PRESETS["mask_rcnn_r50_fpn_1x"], {"model": VARIANTS[name]})
+    trains_a_step_and_detects(reduced(config))
+
+
+def trains_a_step_and_detects(config):
     model = model_for(config, classes=3)
+    heads = {"mask": config.model.masks, "keypoint": config.model.keypoints}
     channels = len(config.input.mean)
     # Two sizes, the second without objects.
     first, second = example(channels), example(channels, objects=0, height=64)
     losses = model([first[0], second[0]], [first[1], second[1]])
-    assert set(losses) == {"rpn_objectness", "rpn_box", "box_class", "box_deltas", "mask"}
+    extra = {head for head, there in heads.items() if there}
+    assert set(losses) == {"rpn_objectness", "rpn_box", "box_class", "box_deltas"} | extra
     assert all(math.isfinite(loss.item()) for loss in losses.values())
     sum(losses.values()).backward()
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
@@ -70,9 +98,62 @@ def test_every_named_configuration_trains_a_step_and_detects(name):
         assert (scores > config.model.box_head.score_threshold).all()
         assert (scores.diff() <= 0).all()
         assert ((found["labels"] >= 1) & (found["labels"] <= 3)).all()
-        side = 2 * config.model.mask_head.pool_size
-        assert found["masks"].shape == (len(boxes), side, side)
-        assert ((found["masks"] >= 0) & (found["masks"] <= 1)).all()
+        assert set(found) == {"boxes", "scores", "labels"} | {f"{head}s" for head in extra}
+        if config.model.masks:
+            side = 2 * config.model.mask_head.pool_size
+            assert found["masks"].shape == (len(boxes), side, side)
+            assert ((found["masks"] >= 0) & (found["masks"] <= 1)).all()
+        if config.model.keypoints:
+            assert found["keypoints"].shape == (len(boxes), 17, 3)
+            x, y, _ = found["keypoints"].unbind(-1)
+            assert ((x >= boxes[:, :1]) & (x <= boxes[:, 2:3].maximum(boxes[:, :1] + 1))).all()
+            assert ((y >= boxes[:, 1:2]) & (y <= boxes[:, 3:].maximum(boxes[:, 1:2] + 1))).all()
+
+
+def test_one_forward_pass_can_be_read_in_an_hour():
+    """Six files, 900 lines: what training adds (losses, sampling) stands in them too."""
+    config = update(PRESETS["mask_rcnn_r50_fpn_v2"], {"model": {"keypoints": True}})
+    model = model_for(reduced(config), classes=3).eval()
+    entered = set()
+    sys.setprofile(lambda frame, event, argument: entered.add(frame.f_code.co_filename))
+    try:
+        with torch.no_grad():
+            model([example()[0]])
+    finally:
+        sys.setprofile(None)
+    package = Path(sys.modules["detector"].__file__).parent
+    files = {Path(name) for name in entered if Path(name).is_relative_to(package)}
+    assert {"rpn.py", "keypoint_head.py"} <= {file.name for file in files}
+    assert len(files) <= 6
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 900
+
+
+def test_keypoints_without_visible_points_are_no_error():
+    model = model_for(update(reduced(PRESETS["keypoint_rcnn_r50_fpn"]), {}), classes=1)
+    image, target = example()
+    target["keypoints"][..., 2] = 0
+    losses = model([image], [target])
+    assert losses["keypoint"] == 0
+    sum(losses.values()).backward()
+    assert model.keypoint_head.conv1.conv.weight.grad is not None
+
+
+def test_a_class_agnostic_head_has_one_mask():
+    config = update(tiny_config(), {"model": {"mask_head": {"class_specific": False}}})
+    assert model_for(config).mask_head.logits.out_channels == 1
+    assert model_for(tiny_config()).mask_head.logits.out_channels == 3
+
+
+@pytest.mark.parametrize(
+    ("groups", "width", "parameters"),
+    [(1, None, 42_500_160), (32, 8, 86_742_336), (64, 4, 81_406_272)],
+)
+def test_a_backbone_of_101_layers_has_its_published_size(groups, width, parameters):
+    """44.5 M of ResNet-101 and 88.8 M of ResNeXt-101 32x8d with a classifier of 2.0 M."""
+    config = BackboneConfig(blocks=(3, 4, 23, 3), groups=groups, group_width=width, norm="bn")
+    with torch.device("meta"):
+        model = ResNet(config, 3)
+    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_images_without_objects_are_negatives():

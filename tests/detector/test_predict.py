@@ -105,6 +105,24 @@ def test_the_json_file_is_cocos(images, tmp_path):
     assert json.loads(path.read_text())["annotations"][0]["iscrowd"] == 0
 
 
+def test_boxes_and_keypoints_without_masks(images, tmp_path):
+    class Points(Fixed):
+        def forward(self, images):
+            (found,) = super().forward(images)
+            found.pop("masks")
+            return [found | {"keypoints": found["boxes"][:, None, :3].repeat(1, 3, 1)}]
+
+    path = tmp_path / "found.json"
+    result = predict(
+        Points(), [images], tmp_path / "out", CONFIG, CATEGORIES, "cpu", json_path=path
+    )
+    assert result.objects == [1, 1]
+    annotation = json.loads(path.read_text())["annotations"][0]
+    assert annotation["area"] == pytest.approx(30 * 50 / 2)
+    assert len(annotation["keypoints"]) == 9
+    assert "segmentation" not in annotation
+
+
 def test_an_unreadable_file_is_named_and_stops_nothing(images, tmp_path):
     (images / "aa.png").write_bytes(b"\x89PNG nothing")
     result = run([images / "notes.txt", images], tmp_path)

@@ -234,6 +234,21 @@ def test_weights_can_start_a_new_run(discs, finished, tmp_path):
     assert "newly initialised" not in log
 
 
+def test_a_model_of_boxes_alone_trains_and_keeps_its_best(discs, tmp_path):
+    config = update(tiny_config(discs, iterations=2), {"model": {"masks": False}})
+    metrics = train(config, tmp_path / "run")
+    assert set(metrics) == {"bbox"}
+    assert "mask" not in records(tmp_path / "run")[0]["losses"]
+    assert load_checkpoint(tmp_path / "run" / "best.pt").best == metrics["bbox"]["AP"]
+
+
+def test_keypoints_cannot_be_learnt_from_files(discs, tmp_path):
+    config = update(tiny_config(discs), {"model": {"keypoints": True}})
+    with pytest.raises(RunError, match=r"model\.keypoints must be false .*; got true"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_without_a_validation_part_trains_without_evaluation(discs, tmp_path):
     config = update(
         tiny_config(iterations=1),

@@ -57,6 +57,18 @@ def test_masks_are_translucent_and_contours_are_not():
     assert (picture[:55] == image[:55]).all()
 
 
+def test_boxes_and_keypoints_are_drawn_without_masks():
+    found = detections([[50, 60, 150, 140]], (200, 300))
+    del found["masks"]
+    found["keypoints"] = np.array([[[100, 100, 3]]], np.float32)
+    colour = instance_colours(found["labels"], 3)[0]
+    image = np.zeros((200, 300, 3), np.uint8)
+    picture = picture_of(image, found, label="none", longer_side=300)
+    np.testing.assert_array_equal(picture[60, 60:140], np.broadcast_to(colour, (80, 3)))
+    np.testing.assert_array_equal(picture[100, 100], colour)
+    assert not picture[70:95, 55:145].any()
+
+
 def test_small_images_are_enlarged_and_large_ones_kept():
     for size, expected in (((256, 256), (1024, 1024)), ((480, 640), (960, 1280)),
                            ((1200, 1600), (1200, 1600)), ((1, 7), (143, 1001))):  # fmt: skip

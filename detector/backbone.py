@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016): features at strides 4, 8, 16, 32.
+"""Residual networks (He et al. 2016; ResNeXt: Xie et al. 2017) and the pyramid on top of them.
 
 The names of the parameters say stage, block and layer: `res3.0.conv2`, `res3.0.norm2`.
 """
@@ -6,12 +6,14 @@ The names of the parameters say stage, block and layer: `res3.0.conv2`, `res3.0.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detector.config import BackboneConfig
+from detector.config import BackboneConfig, FpnConfig
 
 
 class FrozenBatchNorm(nn.Module):
@@ -42,6 +44,19 @@ def make_norm(kind: str, channels: int) -> nn.Module:
         return FrozenBatchNorm(channels)
     # Wu & He 2018 use 32 groups; narrow layers take the largest number that divides them.
     return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
+def conv_block(
+    in_channels: int, out_channels: int, kernel: int, norm: str | None, *, relu: bool
+) -> nn.Sequential:
+    """Convolution, norm, ReLU, the last two where asked for; a norm replaces the bias."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=norm is None)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv)
+    if norm is not None:
+        layers["norm"] = make_norm(norm, out_channels)
+    if relu:
+        layers["relu"] = nn.ReLU()
+    return nn.Sequential(layers)
 
 
 class ConvNorm(nn.Module):
@@ -105,17 +120,17 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 to a quarter of the width, 3x3, 1x1 back, beside a shortcut."""
+    """1x1 to the inner width, 3x3 (of ResNeXt: in groups), 1x1 back, beside a shortcut."""
 
     def __init__(
-        self, in_channels: int, channels: int, stride: int, norm: str, stride_in: str
+        self, in_channels: int, channels: int, inner: int, stride: int, config: BackboneConfig
     ) -> None:
         super().__init__()
-        inner = channels // 4
-        first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+        norm = config.norm
+        first, second = (stride, 1) if config.stride_in == "1x1" else (1, stride)
         self.conv1 = nn.Conv2d(in_channels, inner, 1, first, bias=False)
         self.norm1 = make_norm(norm, inner)
-        self.conv2 = nn.Conv2d(inner, inner, 3, second, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(inner, inner, 3, second, padding=1, groups=config.groups, bias=False)
         self.norm2 = make_norm(norm, inner)
         self.conv3 = nn.Conv2d(inner, channels, 1, bias=False)
         self.norm3 = make_norm(norm, channels)
@@ -150,7 +165,8 @@ class ResNet(nn.Module):
                 if config.block == "basic":
                     block: nn.Module = BasicBlock(width, channels, stride, config.norm)
                 else:
-                    block = Bottleneck(width, channels, stride, config.norm, config.stride_in)
+                    inner = config.inner_channels[stage - 2]
+                    block = Bottleneck(width, channels, inner, stride, config)
                 blocks.append(block)
                 width = channels
             self.add_module(f"res{stage}", nn.Sequential(*blocks))
@@ -183,3 +199,38 @@ def _shortcut(in_channels: int, channels: int, stride: int, norm: str) -> nn.Mod
     if stride == 1 and in_channels == channels:
         return nn.Identity()
     return ConvNorm(in_channels, channels, 1, stride, norm)
+
+
+class FPN(nn.Module):
+    """[C2..C5] → [P2..P5, P6, …], all `config.channels` wide; P_k has stride 2**k.
+
+    Feature pyramid (Lin et al. 2017); the levels above P5 are its subsamples.
+    """
+
+    def __init__(self, config: FpnConfig, in_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.extra_levels = config.extra_levels
+        self.stages = range(2, 2 + len(in_channels))
+        for stage, channels in zip(self.stages, in_channels, strict=True):
+            lateral = conv_block(channels, config.channels, 1, config.norm, relu=False)
+            output = conv_block(config.channels, config.channels, 3, config.norm, relu=False)
+            self.add_module(f"lateral{stage}", lateral)
+            self.add_module(f"output{stage}", output)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=1)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        pyramid: list[Tensor] = []
+        top: Tensor | None = None
+        for stage, feature in zip(reversed(self.stages), reversed(features), strict=True):
+            lateral = self.get_submodule(f"lateral{stage}")(feature)
+            if top is not None:
+                lateral = lateral + F.interpolate(top, size=lateral.shape[-2:], mode="nearest")
+            top = lateral
+            pyramid.insert(0, self.get_submodule(f"output{stage}")(top))
+        for _ in range(self.extra_levels):
+            pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
+        return pyramid

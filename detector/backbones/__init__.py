@@ -1,1 +1,0 @@
-"""Backbones: what turns a batch of images into a feature pyramid."""
