@@ -99,11 +99,32 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
 
 
 def load_model(path: Path | str, device: torch.device | str) -> tuple[MaskRCNN, Checkpoint]:
-    """The model of a checkpoint, ready for use, and what else the checkpoint tells."""
+    """The model of a checkpoint, ready for use, and what else the checkpoint tells.
+
+    Raises: CheckpointError, also when its weights are not those of its configuration's model.
+    """
     checkpoint = load_checkpoint(path, device)
+    if checkpoint.config.model.num_classes is None:
+        raise CheckpointError(f"{path}: a backbone alone, for --init; there are no heads to use")
     model = build_model(checkpoint.config).to(device)
+    check_fit(path, model, checkpoint.model)
     model.load_state_dict(checkpoint.model)
     return model.eval(), checkpoint
+
+
+def check_fit(path: Path | str, model: MaskRCNN, weights: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError, naming what differs, unless the weights are the model's."""
+    state = model.state_dict()
+    wrong = [f"missing {name}" for name in state if name not in weights]
+    wrong += [f"no place for {name}" for name in weights if name not in state]
+    wrong += [
+        f"{name} must have shape {tuple(value.shape)}; got {tuple(weights[name].shape)}"
+        for name, value in state.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    if wrong:
+        listed = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise CheckpointError(f"{path}: its weights do not fit its configuration: {listed}")
 
 
 def initialise(model: MaskRCNN, weights: Mapping[str, Tensor]) -> list[str]:

@@ -40,10 +40,11 @@ class _Group(click.Group):
             raise click.ClickException(place + (error.strerror or str(error))) from None
         except ValueError as error:
             from detector.checkpoint import CheckpointError
+            from detector.convert import ConversionError
             from detector.data import DataError
             from detector.run_folder import RunError
 
-            if isinstance(error, CheckpointError | DataError | RunError):
+            if isinstance(error, CheckpointError | ConversionError | DataError | RunError):
                 raise click.ClickException(str(error)) from None
             raise
 
@@ -191,6 +192,57 @@ def predict(
         click.echo(f"Error: {error}", err=True)
     if written.failed:
         sys.exit(1)
+
+
+@cli.command()
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("out", type=FILE)
+@click.option(
+    "--from",
+    "layout",
+    required=True,
+    type=click.Choice(["torchvision", "detectron2", "caffe2"]),
+    help="Whose weights IN holds; caffe2 is Detectron.",
+)
+@click.option("--partial", is_flag=True, help="Write OUT although something is missing or left.")
+@click.option(
+    "--stride-in",
+    type=click.Choice(["1x1", "3x3"]),
+    help="Convolution of a bottleneck that strides, which no weight tells.  [default: 3x3 for "
+    "torchvision and ResNeXt, else 1x1]",
+)
+@click.option(
+    "--norm-eps",
+    type=click.FloatRange(0),
+    default=1e-5,
+    show_default=True,
+    help="Of the backbone's norms; 0 for torchvision's COCO_V1 weights of models that are not v2.",
+)
+def convert(
+    source: Path, out: Path, layout: str, partial: bool, stride_in: str | None, norm_eps: float
+) -> None:
+    """Make a checkpoint OUT of the weights of another project.
+
+    Prints what became of every key. A backbone alone is --partial, for `train --init`.
+    """
+    from detector.checkpoint import save_checkpoint
+    from detector.convert import ConversionError
+    from detector.convert import convert as run
+
+    if out.exists():
+        raise ConversionError(f"{out} exists already; nothing is overwritten")
+    result, checkpoint = run(source, layout, stride_in=stride_in, norm_eps=norm_eps)
+    for line in result.lines():
+        click.echo(line)
+    if not result.matched:
+        raise ConversionError(f"{source}: no key is one of the model's; {out} is not written")
+    if not result.complete and not partial:
+        raise ConversionError(
+            f"{source}: {len(result.unknown)} keys have no place and {len(result.missing)} "
+            f"parameters are missing (listed above); {out} is not written without --partial"
+        )
+    save_checkpoint(out, checkpoint)
+    click.echo(f"{out}: strides in {checkpoint.config.model.backbone.stride_in} convolutions")
 
 
 @cli.command("check-data")

@@ -190,7 +190,8 @@ class RpnConfig:
     negative_iou: Fraction = 0.3
     anchors_per_image: Count = 256
     positive_fraction: Fraction = 0.5
-    smooth_l1_beta: Positive = 1 / 9
+    smooth_l1_beta: NonNegative = 1 / 9
+    """Where the loss turns from quadratic to linear; 0: linear everywhere."""
 
     def __post_init__(self) -> None:
         _require(
@@ -225,7 +226,8 @@ class BoxHeadConfig:
     rois_per_image: Count = 512
     positive_fraction: Fraction = 0.25
     weights: tuple[Positive, Positive, Positive, Positive] = (10.0, 10.0, 5.0, 5.0)
-    smooth_l1_beta: Positive = 1 / 9
+    smooth_l1_beta: NonNegative = 1 / 9
+    """Where the loss turns from quadratic to linear; 0: linear everywhere."""
     score_threshold: Fraction = 0.05
     nms_threshold: Fraction = 0.5
     max_detections: Count = 100

@@ -131,6 +131,28 @@ PHOTOS_SMALL = replace(
 )
 """Colour photographs with the small network: a start for one's own data without a GPU."""
 
+CONVENTIONS: dict[str, dict[str, Any]] = {
+    "torchvision": {},
+    "detectron2": {
+        "model": {
+            "anchors": {"convention": "detectron2"},
+            "pooling": {"sampling_ratio": 0, "aligned": True},
+            "rpn": {"train_post_nms_top_n": 1000, "smooth_l1_beta": 0.0},
+            "box_head": {"smooth_l1_beta": 0.0},
+        }
+    },
+    "detectron": {
+        "model": {
+            "backbone": {"stride_in": "1x1"},
+            "anchors": {"convention": "detectron"},
+            "box_head": {"smooth_l1_beta": 1.0},
+        },
+        "train": {"warmup_iterations": 500, "warmup_factor": 1 / 3},
+    },
+}
+"""What implementations do where the paper is silent, as changes to `Config()`, which follows
+torchvision."""
+
 PRESETS = {
     "mask_rcnn_r50_fpn_1x": MASK_RCNN_R50_FPN_1X,
     "mask_rcnn_r50_fpn_v2": MASK_RCNN_R50_FPN_V2,

@@ -62,7 +62,9 @@ def process(*arguments, **options):
     )
 
 
-@pytest.mark.parametrize("command", ["", "train", "eval", "predict", "check-data", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "eval", "predict", "convert", "check-data", "demo"]
+)
 def test_help(command):
     result = call(*command.split(), "--help")
     assert result.exit_code == 0

@@ -12,8 +12,9 @@ import torch
 
 import roiops
 from detector.config import update
-from detector.convert import TORCHVISION, convert_weights, torchvision_config
+from detector.convert import convert_weights
 from detector.data.transforms import prepare
+from detector.layouts import LAYOUTS, infer_config
 from detector.mask_rcnn import build_model
 from detector.results import in_image
 
@@ -89,7 +90,7 @@ class Pair:
                 self.theirs(list(self.inputs), [dict(target) for target in self.targets])
         rpn = {f"{mode}_{k[4:]}": v for k, v in fewer.items() for mode in ("train", "test")}
         config = update(
-            torchvision_config(self.theirs.state_dict()),
+            infer_config(LAYOUTS["torchvision"], self.theirs.state_dict()),
             {
                 "input": {"short_edge": [128], "max_edge": 400},
                 "model": {"rpn": rpn, "box_head": {"rois_per_image": 32, "max_detections": 20}},
@@ -102,7 +103,9 @@ class Pair:
         """Our model with their weights; `backbone` changes keys of its backbone."""
         config = update(self.config, {"model": {"backbone": backbone}})
         model = build_model(config).to(next(self.theirs.parameters()).dtype)
-        conversion = convert_weights(self.theirs.state_dict(), TORCHVISION, model.state_dict())
+        conversion = convert_weights(
+            self.theirs.state_dict(), LAYOUTS["torchvision"], config, model.state_dict()
+        )
         assert conversion.complete, conversion.lines()
         model.load_state_dict(conversion.weights)
         return model
