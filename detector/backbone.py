@@ -144,10 +144,14 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """images (N, in_channels, H, W) → [C2, C3, C4, C5], C_k of stride 2**k."""
+    """images (N, in_channels, H, W) → [C2, C3, C4, C5], C_k of stride 2**k.
 
-    def __init__(self, config: BackboneConfig, in_channels: int) -> None:
+    `last` 4: without C5; res5 is there for the box head to be called on regions.
+    """
+
+    def __init__(self, config: BackboneConfig, in_channels: int, last: int = 5) -> None:
         super().__init__()
+        self.last = last
         stem = config.stem_channels
         self.stem: nn.Module = (
             PoolStem(in_channels, stem[0], config.norm)
@@ -161,7 +165,8 @@ class ResNet(nn.Module):
         ):
             blocks = []
             for index in range(count):
-                stride = 2 if stage > 2 and index == 0 else 1
+                first = (1, 2, 2, config.res5_stride)[stage - 2]
+                stride = first if index == 0 else 1
                 if config.block == "basic":
                     block: nn.Module = BasicBlock(width, channels, stride, config.norm)
                 else:
@@ -188,7 +193,7 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         x = self.stem(images)
         features = []
-        for stage in (self.res2, self.res3, self.res4, self.res5):
+        for stage in (self.res2, self.res3, self.res4, self.res5)[: self.last - 1]:
             x = stage(x)
             features.append(x)
         return features

@@ -19,7 +19,8 @@ MIN_SIDE = 1e-2
 class BoxHead(nn.Module):
     """Pooled features (R, C, S, S) → class logits (R, 1 + K), deltas (R, 4 * (1 + K)).
 
-    Class 0 is background, as in torchvision and Detectron.
+    Class 0 is background, as in torchvision and Detectron. Without fully connected layers the cells
+    are averaged: in a C4 model they come from res5.
     """
 
     def __init__(self, config: BoxHeadConfig, channels: int, num_classes: int) -> None:
@@ -32,7 +33,7 @@ class BoxHead(nn.Module):
                 nn.init.zeros_(conv.conv.bias)
             self.add_module(f"conv{index}", conv)
             channels = out
-        width = channels * config.pool_size**2
+        width = channels * config.pool_size**2 if config.fc else channels
         for index, out in enumerate(config.fc, start=1):
             self.add_module(f"fc{index}", nn.Linear(width, out))
             width = out
@@ -42,7 +43,7 @@ class BoxHead(nn.Module):
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         for index in range(1, len(self.config.convs) + 1):
             pooled = self.get_submodule(f"conv{index}")(pooled)
-        x = pooled.flatten(1)
+        x = pooled.flatten(1) if self.config.fc else pooled.mean((2, 3))
         for index in range(1, len(self.config.fc) + 1):
             x = F.relu(self.get_submodule(f"fc{index}")(x))
         return self.cls(x), self.deltas(x)

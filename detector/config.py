@@ -115,6 +115,9 @@ class BackboneConfig:
     stride_in: Literal["1x1", "3x3"] = "3x3"
     """The convolution of a bottleneck that strides: torchvision 3x3, original weights (MSRA) 1x1.
     No weight's shape tells them apart."""
+    res5_stride: Literal[1, 2] = 2
+    """1 in a C4 model that pools 7x7 cells, so that res5 keeps them (Figure 4, left); 2 where it
+    pools 14x14, as Detectron does."""
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     """Stages that are not trained: 0 none, 1 the stem, 2 the stem and res2, ... 5 everything."""
 
@@ -203,14 +206,28 @@ class RpnConfig:
 
 @dataclass(frozen=True)
 class PoolingConfig:
-    """RoIAlign from the pyramid, for all heads alike."""
+    """How regions become cells of features, for all heads alike (Table 2c)."""
 
+    operator: Literal["roi_align", "roi_warp", "roi_pool"] = "roi_align"
+    """roi_warp rounds the region to whole feature cells, roi_pool its bins too."""
+    reduction: Literal["mean", "max"] = "mean"
+    """Of a bin's samples; roi_pool knows the maximum only."""
     sampling_ratio: Size = 2
     """Samples per bin and direction; 0 = as many as the region's size asks for."""
     aligned: bool = False
     canonical_scale: Positive = 224
     """A region of this side is pooled from level `canonical_level`."""
     canonical_level: Count = 4
+
+    def __post_init__(self) -> None:
+        _require(
+            self.operator != "roi_pool" or self.reduction == "max",
+            f"reduction must be max when operator is roi_pool; got {self.reduction}",
+        )
+        _require(
+            self.operator == "roi_align" or not self.aligned,
+            f"aligned must be false when operator is {self.operator}; got true",
+        )
 
 
 @dataclass(frozen=True)
@@ -221,7 +238,7 @@ class BoxHeadConfig:
     norm: Norm | None = None
     """Norm after each convolution, instead of its bias."""
     fc: tuple[Count, ...] = (1024, 1024)
-    """Widths of the fully connected layers."""
+    """Widths of the fully connected layers; none in a C4 model, whose head is res5."""
     positive_iou: Fraction = 0.5
     rois_per_image: Count = 512
     positive_fraction: Fraction = 0.25
@@ -233,7 +250,6 @@ class BoxHeadConfig:
     max_detections: Count = 100
 
     def __post_init__(self) -> None:
-        _require(len(self.fc) > 0, "fc must hold at least one layer")
         _require(
             self.norm is None or len(self.convs) > 0,
             f"norm must be null when convs is empty; got {self.norm}",
@@ -251,6 +267,24 @@ class MaskHeadConfig:
     """Width of the transposed convolution; masks have side 2 * pool_size."""
     class_specific: bool = True
     """A mask for every class; false: one for all of them ("class-agnostic", section 4.2)."""
+    fc: tuple[Count, ...] = ()
+    """Widths of fully connected layers instead of all convolutions ("MLP", Table 2e)."""
+    loss: Literal["sigmoid", "softmax"] = "sigmoid"
+    """softmax: classes compete for each cell, background being one of them (Table 2b)."""
+
+    def __post_init__(self) -> None:
+        _require(
+            not self.fc or not self.convs,
+            f"convs must be empty when fc is given; got {self.convs}",
+        )
+        _require(
+            self.norm is None or len(self.convs) > 0,
+            f"norm must be null when convs is empty; got {self.norm}",
+        )
+        _require(
+            self.loss == "sigmoid" or self.class_specific,
+            "class_specific must be true when loss is softmax; got false",
+        )
 
 
 @dataclass(frozen=True)
@@ -271,6 +305,9 @@ class ModelConfig:
     num_classes: Count | None = None
     """Object classes without background; null: as many categories as the training data has."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    features: Literal["fpn", "c4", "c5"] = "fpn"
+    """What proposals and heads look at: the pyramid; C4, of stride 16, with res5 as the box head
+    and below the mask head (Figure 4, left); C5, of stride 32, with the heads of the pyramid."""
     fpn: FpnConfig = field(default_factory=FpnConfig)
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
     rpn: RpnConfig = field(default_factory=RpnConfig)
@@ -284,12 +321,31 @@ class ModelConfig:
     keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
 
     def __post_init__(self) -> None:
-        levels = 4 + self.fpn.extra_levels
+        levels = 4 + self.fpn.extra_levels if self.features == "fpn" else 1
+        rule = "4 + fpn.extra_levels" if self.features == "fpn" else f"features is {self.features}"
         _require(
             len(self.anchors.sizes) == levels,
-            f"anchors.sizes must have one entry for each of the {levels} pyramid levels "
-            f"(4 + fpn.extra_levels); got {len(self.anchors.sizes)}",
+            f"anchors.sizes must have one entry for each of the {levels} feature levels ({rule}); "
+            f"got {len(self.anchors.sizes)}",
         )
+        if self.features != "c4":
+            _require(len(self.box_head.fc) > 0, "box_head.fc must hold at least one layer; got []")
+            _require(
+                self.backbone.res5_stride == 2,
+                f"backbone.res5_stride must be 2 when features is {self.features}; got 1",
+            )
+            return
+        _require(
+            not self.box_head.fc and not self.box_head.convs,
+            "box_head.fc and box_head.convs must be empty when features is c4: res5 is the head; "
+            f"got {self.box_head.fc} and {self.box_head.convs}",
+        )
+        _require(
+            not self.masks or self.mask_head.pool_size == self.box_head.pool_size,
+            "mask_head.pool_size must be box_head.pool_size when features is c4: they share res5; "
+            f"got {self.mask_head.pool_size} and {self.box_head.pool_size}",
+        )
+        _require(not self.keypoints, "keypoints must be false when features is c4; got true")
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,12 @@ def infer_config(layout: Layout, weights: Mapping[str, Tensor]) -> Config:
     if "fpn.output2.conv.weight" in shapes:
         channels = shapes["fpn.output2.conv.weight"][0]
         model["fpn"] = {"channels": channels, "norm": _norm(shapes, "fpn.output2")}
+    elif heads:
+        model["features"] = "c5" if model["box_head"]["fc"] else "c4"
+        model["anchors"] = {"sizes": [[32, 64, 128, 256, 512]]}
+        model["rpn"] |= {"train_pre_nms_top_n": 12000, "test_pre_nms_top_n": 6000}
+        if model["features"] == "c4":
+            model["box_head"]["pool_size"] = 14
     if model.get("masks"):
         masks = shapes["mask_head.logits.weight"][0]
         every = model["num_classes"] + (layout.background == "first")
@@ -225,7 +231,7 @@ TORCHVISION: Rules = (
 )
 
 
-STAGE = r"(?:backbone\.bottom_up\.)?"
+STAGE = r"(?:backbone\.(?:bottom_up\.)?|roi_heads\.)?"
 DETECTRON2: Rules = (
     (STAGE + r"stem\.conv1\.norm\.", "backbone.stem.norm."),
     (STAGE + r"stem\.conv1\.", "backbone.stem.conv."),

@@ -15,20 +15,29 @@ from detector.sampler import SampledProposals
 
 
 class MaskHead(nn.Module):
-    """Pooled features (R, C, S, S) → mask logits (R, 1 + K, 2S, 2S); class 0 is never asked for.
+    """Pooled features (R, C, S, S) → mask logits (R, 1 + K, M, M), M = 2S.
 
-    Class-agnostic: (R, 1, 2S, 2S).
+    Class 0 is background, which only a softmax asks for. Class-agnostic: (R, 1, M, M). With fully
+    connected layers the last one gives all cells of all masks.
     """
 
-    def __init__(self, config: MaskHeadConfig, channels: int, num_classes: int) -> None:
+    def __init__(self, config: MaskHeadConfig, channels: int, num_classes: int, size: int) -> None:
+        """size: S, that of the pooled features as they arrive."""
         super().__init__()
         self.config = config
+        self.masks = 1 + num_classes if config.class_specific else 1
         for index, out in enumerate(config.convs, start=1):
             self.add_module(f"conv{index}", conv_block(channels, out, 3, config.norm, relu=True))
             channels = out
-        self.deconv = nn.ConvTranspose2d(channels, config.deconv, 2, stride=2)
-        masks = 1 + num_classes if config.class_specific else 1
-        self.logits = nn.Conv2d(config.deconv, masks, 1)
+        if config.fc:
+            width = channels * size**2
+            for index, out in enumerate(config.fc, start=1):
+                self.add_module(f"fc{index}", nn.Linear(width, out))
+                width = out
+            self.logits: nn.Module = nn.Linear(width, self.masks * (2 * size) ** 2)
+        else:
+            self.deconv = nn.ConvTranspose2d(channels, config.deconv, 2, stride=2)
+            self.logits = nn.Conv2d(config.deconv, self.masks, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -36,18 +45,25 @@ class MaskHead(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        x = pooled
+        if self.config.fc:
+            x = pooled.flatten(1)
+            for index in range(1, len(self.config.fc) + 1):
+                x = F.relu(self.get_submodule(f"fc{index}")(x))
+            size = 2 * pooled.shape[-1]
+            return self.logits(x).reshape(len(x), self.masks, size, size)
         for index in range(1, len(self.config.convs) + 1):
-            x = self.get_submodule(f"conv{index}")(x)
-        return self.logits(F.relu(self.deconv(x)))
+            pooled = self.get_submodule(f"conv{index}")(pooled)
+        return self.logits(F.relu(self.deconv(pooled)))
 
 
 def mask_loss(
+    config: MaskHeadConfig,
     mask_logits: Tensor,
     positives: Sequence[SampledProposals],
     targets: Sequence[dict[str, Tensor]],
 ) -> Tensor:
-    """Mean binary cross entropy over the cells of the positives' own masks.
+    """Mean cross entropy over the cells of the positives: of their own masks with a sigmoid, of all
+    classes with a softmax, where a cell belongs to the object's class or to the background.
 
     mask_logits: (R, 1 + K or 1, M, M) of the positives of all images in order. The target of a
     region is the bitmap of its object pooled by RoIAlign: soft values, as in torchvision.
@@ -63,16 +79,21 @@ def mask_loss(
         rois = torch.cat([image.matched_idxs[:, None].to(image.boxes), image.boxes], 1)
         bitmaps = target["masks"][:, None].to(rois)
         wanted.append(roiops.roi_align(bitmaps, rois, size)[:, 0])
+    if config.loss == "softmax":
+        cells = (torch.cat(wanted) >= 0.5) * labels[:, None, None]
+        return F.cross_entropy(mask_logits, cells)
     own = _own_masks(mask_logits, labels)
     return F.binary_cross_entropy_with_logits(own, torch.cat(wanted))
 
 
 def mask_probabilities(
-    mask_logits: Tensor, detections: Sequence[dict[str, Tensor]]
+    config: MaskHeadConfig, mask_logits: Tensor, detections: Sequence[dict[str, Tensor]]
 ) -> list[Tensor]:
     """(D_i, M, M) probabilities of each image's detections, for the class each was given."""
     labels = torch.cat([image["labels"] for image in detections])
-    own = _own_masks(mask_logits, labels).sigmoid()
+    softmax = config.loss == "softmax"
+    masks = mask_logits.softmax(1) if softmax else mask_logits.sigmoid()
+    own = _own_masks(masks, labels)
     return list(own.split([len(image["labels"]) for image in detections]))
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 import roiops
 from detector.backbone import FPN, ResNet
 from detector.box_head import BoxHead, box_losses, detect
-from detector.config import Config, ModelConfig
+from detector.config import Config, ModelConfig, PoolingConfig
 from detector.keypoint_head import KeypointHead, find_keypoints, keypoint_loss
 from detector.mask_head import MaskHead, mask_loss, mask_probabilities
 from detector.rpn import RPN
 from detector.sampler import SampledProposals, sample_proposals
 
 SIZE_DIVISOR = 32  # the stride of C5: every level of the pyramid then halves exactly
-STRIDES = (4, 8, 16, 32)  # of P2..P5, the levels that heads pool from
+STRIDES = {"fpn": (4, 8, 16, 32), "c4": (16,), "c5": (32,)}  # of the levels that heads pool from
 
 
 class MaskRCNN(nn.Module):
@@ -41,13 +42,19 @@ class MaskRCNN(nn.Module):
         if config.num_classes is None:
             raise ValueError("MaskRCNN: model.num_classes must be set; got null")
         self.config = config
-        channels, classes = config.fpn.channels, config.num_classes
-        self.backbone = ResNet(config.backbone, in_channels)
-        self.fpn = FPN(config.fpn, self.backbone.out_channels)
+        classes, size = config.num_classes, config.mask_head.pool_size
+        self.backbone = ResNet(config.backbone, in_channels, 4 if config.features == "c4" else 5)
+        channels = self.backbone.out_channels[2 if config.features == "c4" else 3]
+        if config.features == "fpn":
+            channels = config.fpn.channels
+            self.fpn = FPN(config.fpn, self.backbone.out_channels)
         self.rpn = RPN(config.rpn, config.anchors, channels)
+        if config.features == "c4":  # regions go through res5 before they reach the heads
+            channels = self.backbone.out_channels[3]
+            size = -(-size // config.backbone.res5_stride)
         self.box_head = BoxHead(config.box_head, channels, classes)
         if config.masks:
-            self.mask_head = MaskHead(config.mask_head, channels, classes)
+            self.mask_head = MaskHead(config.mask_head, channels, classes, size)
         if config.keypoints:
             self.keypoint_head = KeypointHead(config.keypoint_head, channels)
 
@@ -56,7 +63,7 @@ class MaskRCNN(nn.Module):
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         image_sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         batch = pad_images(images)
-        features = self.fpn(self.backbone(batch))
+        features = self._features(batch)
         batch_size = (batch.shape[-2], batch.shape[-1])
         if not self.training:
             proposals, _ = self.rpn(features, batch_size, image_sizes, None)
@@ -65,6 +72,10 @@ class MaskRCNN(nn.Module):
             raise ValueError("MaskRCNN: targets must be given in training; got None")
         proposals, losses = self.rpn(features, batch_size, image_sizes, targets)
         return losses | self._head_losses(features, proposals, targets)
+
+    def _features(self, batch: Tensor) -> list[Tensor]:
+        stages = self.backbone(batch)
+        return self.fpn(stages) if self.config.features == "fpn" else stages[-1:]
 
     def _head_losses(
         self,
@@ -83,8 +94,12 @@ class MaskRCNN(nn.Module):
         ]
         boxes = [image.boxes for image in positives]
         if config.masks:
-            pooled = self._pool(features, boxes, config.mask_head.pool_size)
-            losses["mask"] = mask_loss(self.mask_head(pooled), positives, targets)
+            if config.features == "c4":  # the same cells, which are through res5 already
+                pooled = pooled[torch.cat([image.labels for image in sampled]) > 0]
+            else:
+                pooled = self._pool(features, boxes, config.mask_head.pool_size)
+            mask_logits = self.mask_head(pooled)
+            losses["mask"] = mask_loss(config.mask_head, mask_logits, positives, targets)
         if config.keypoints:
             pooled = self._pool(features, boxes, config.keypoint_head.pool_size)
             losses["keypoint"] = keypoint_loss(self.keypoint_head(pooled), positives, targets)
@@ -104,7 +119,8 @@ class MaskRCNN(nn.Module):
         found: dict[str, list[Tensor]] = {}
         if config.masks:
             pooled = self._pool(features, boxes, config.mask_head.pool_size)
-            found["masks"] = mask_probabilities(self.mask_head(pooled), detections)
+            mask_logits = self.mask_head(pooled)
+            found["masks"] = mask_probabilities(config.mask_head, mask_logits, detections)
         if config.keypoints:
             pooled = self._pool(features, boxes, config.keypoint_head.pool_size)
             found["keypoints"] = find_keypoints(self.keypoint_head(pooled), detections)
@@ -114,17 +130,11 @@ class MaskRCNN(nn.Module):
         ]
 
     def _pool(self, features: Sequence[Tensor], boxes: Sequence[Tensor], size: int) -> Tensor:
-        pooling = self.config.pooling
-        return roiops.multiscale_roi_align(
-            list(features[: len(STRIDES)]),
-            list(boxes),
-            size,
-            [1 / stride for stride in STRIDES],
-            pooling.sampling_ratio,
-            pooling.aligned,
-            canonical_scale=pooling.canonical_scale,
-            canonical_level=pooling.canonical_level,
+        """(R, C, size, size) for the heads; in a C4 model, what res5 makes of it."""
+        pooled = pool_regions(
+            self.config.pooling, features, boxes, size, STRIDES[self.config.features]
         )
+        return self.backbone.res5(pooled) if self.config.features == "c4" else pooled
 
 
 def build_model(config: Config) -> MaskRCNN:
@@ -141,3 +151,48 @@ def pad_images(images: Sequence[Tensor]) -> Tensor:
     for row, image in zip(batch, images, strict=True):
         row[:, : image.shape[-2], : image.shape[-1]].copy_(image)
     return batch
+
+
+def pool_regions(
+    config: PoolingConfig,
+    features: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    size: int,
+    strides: Sequence[int],
+) -> Tensor:
+    """(R, C, size, size): every box of every image (R of them, in order) from the level that its
+    size tells. `strides` are those of the first features; others are for the RPN only."""
+    features = list(features[: len(strides)])
+    scales = [1 / stride for stride in strides]
+    level_of = {
+        "canonical_scale": config.canonical_scale,
+        "canonical_level": config.canonical_level,
+    }
+    if config.operator == "roi_align":
+        return roiops.multiscale_roi_align(
+            features,
+            list(boxes),
+            size,
+            scales,
+            config.sampling_ratio,
+            config.aligned,
+            reduction=config.reduction,
+            **level_of,
+        )
+    images = [torch.full_like(b[:, :1], index) for index, b in enumerate(boxes)]
+    rois = torch.cat([torch.cat(images), torch.cat(list(boxes))], 1)
+    finest, coarsest = (stride.bit_length() - 1 for stride in (strides[0], strides[-1]))
+    levels = roiops.fpn_levels(rois, finest, coarsest, **level_of) - finest
+    pooled, rows = [], []
+    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
+        rows.append(torch.where(levels == level)[0])
+        chosen = rois[rows[-1]]
+        if config.operator == "roi_pool":
+            pooled.append(roiops.roi_pool(feature, chosen, size, scale))
+        else:
+            pooled.append(
+                roiops.roi_warp(
+                    feature, chosen, size, scale, config.sampling_ratio, reduction=config.reduction
+                )
+            )
+    return torch.cat(pooled)[torch.cat(rows).argsort()]

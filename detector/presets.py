@@ -201,7 +201,7 @@ def reduced(config: Config) -> Config:
         "backbone": {
             "stem_channels": [8] * len(model.backbone.stem_channels),
             "blocks": [1, 1, 1, 1],
-            "channels": [16, 16, 32, 32],
+            "channels": [16, 24, 32, 48],
             "groups": groups,
             "group_width": None if model.backbone.group_width is None else 4,
         },
@@ -215,7 +215,11 @@ def reduced(config: Config) -> Config:
             "rois_per_image": 16,
             "max_detections": 10,
         },
-        "mask_head": {"convs": [16] * len(model.mask_head.convs), "deconv": 16},
+        "mask_head": {
+            "convs": [16] * len(model.mask_head.convs),
+            "deconv": 16,
+            "fc": [32] * len(model.mask_head.fc),
+        },
         "keypoint_head": {"convs": [16] * len(model.keypoint_head.convs)},
     }
     changes = {

@@ -16,6 +16,8 @@ from detector.config import (
 )
 from detector.presets import NUCLEI_DEMO, PRESETS, load_config
 
+C4 = ["model.features=c4", "model.anchors.sizes=[[32]]"]
+
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_named_configuration_survives_yaml(name, tmp_path):
@@ -86,13 +88,32 @@ def test_a_wrong_value_is_refused_by_key_and_value(override, message):
         (["augment.brightness=1"], "brightness must be < 1"),
         (["model.backbone.stem=pool"], "stem_channels must have 1"),
         (["model.backbone.block=bottleneck", "model.backbone.channels=[6,8,8,8]"], "multiples"),
-        (["model.fpn.extra_levels=3"], "one entry for each of the 7 pyramid levels"),
+        (["model.fpn.extra_levels=3"], "one entry for each of the 7 feature levels"),
         (["model.anchors.sizes=[[8,16],[32],[64],[128],[256]]"], "same number of sizes"),
         (["model.anchors.aspect_ratios=[]"], "aspect_ratios must not be empty"),
         (["model.rpn.negative_iou=0.9"], "negative_iou must not exceed positive_iou"),
         (["model.box_head.fc=[]"], "fc must hold"),
         (["model.box_head.norm=bn"], "norm must be null when convs is empty; got bn"),
         (["model.keypoint_head.convs=[]"], "convs must hold"),
+        (["model.features=c5"], r"each of the 1 feature levels \(features is c5\); got 5"),
+        (C4, "box_head.fc and box_head.convs must be empty when features is c4.*got .128"),
+        ([*C4, "model.box_head.fc=[]"], "mask_head.pool_size must be box_head.pool_size .* 10 and"),
+        (
+            [*C4, "model.box_head.fc=[]", "model.masks=false", "model.keypoints=true"],
+            "keypoints must be false when features is c4",
+        ),
+        (["model.backbone.res5_stride=1"], "res5_stride must be 2 when features is fpn; got 1"),
+        (["model.pooling.operator=roi_pool"], "reduction must be max when operator is roi_pool"),
+        (
+            ["model.pooling.operator=roi_warp", "model.pooling.aligned=true"],
+            "aligned must be false when operator is roi_warp; got true",
+        ),
+        (["model.mask_head.fc=[8]"], "convs must be empty when fc is given"),
+        (["model.mask_head.convs=[]", "model.mask_head.norm=gn"], "norm must be null"),
+        (
+            ["model.mask_head.loss=softmax", "model.mask_head.class_specific=false"],
+            "class_specific must be true when loss is softmax",
+        ),
         (["model.backbone.groups=2"], "groups must be 1 .* when block is basic; got 2"),
         (["model.backbone.block=bottleneck", "model.backbone.groups=3"], "groups must divide"),
         (["train.steps=[20,10]"], "steps must increase"),

@@ -138,6 +138,50 @@ def caffe2_names(state):
     }
 
 
+C4 = {
+    "features": "c4",
+    "anchors": {"sizes": [[32, 64, 128, 256, 512]]},
+    "box_head": {"fc": [], "pool_size": 14},
+    "mask_head": {"convs": []},
+}
+"""A model whose box head is res5: no pyramid, no fully connected layers."""
+
+
+def without_pyramid(names, *, res5=None, conv_rpn=None):
+    """The names of a C4 model, given those of one with a pyramid."""
+    kept = {}
+    for theirs, ours in names.items():
+        if ours.startswith(("fpn.", "box_head.fc", "mask_head.conv")):
+            continue
+        if res5 is not None and ours.startswith("backbone.res5."):
+            theirs = theirs.replace("backbone.bottom_up.", res5)
+        elif res5 is not None:
+            theirs = theirs.replace("backbone.bottom_up.", "backbone.")
+        kept[theirs.removesuffix("_fpn2")] = ours
+    return kept
+
+
+@pytest.mark.parametrize("source", ["detectron2", "caffe2"])
+def test_a_model_on_c4(source, tmp_path, monkeypatch):
+    _, state = model_of(**C4)
+    path = tmp_path / "a.pkl"
+    if source == "caffe2":
+        names = without_pyramid(caffe2_names(state))
+        monkeypatch.setitem(globals(), "caffe2_names", lambda state: names)
+        assert {"conv_rpn_w", "res5_0_branch2a_w"} <= set(caffe2_file(state, path))
+    else:
+        names = without_pyramid(detectron2_names(state), res5="roi_heads.")
+        monkeypatch.setitem(globals(), "detectron2_names", lambda state: names)
+        written = set(detectron2_file_on(state, path, "backbone.stem.conv1.weight"))
+        assert {"backbone.res4.0.conv1.weight", "roi_heads.res5.0.conv1.weight"} <= written
+    result, checkpoint = convert(path, source)
+    assert result.complete, result.lines()
+    model = checkpoint.config.model
+    assert (model.features, model.box_head.pool_size, model.box_head.fc) == ("c4", 14, ())
+    name = "backbone.res5.0.conv2.weight"
+    assert torch.equal(checkpoint.model[name], state[name])
+
+
 def with_parts(names, state):
     """Their parameter → our value, for every part (weight, bias, statistics) of every layer."""
     found = {}
@@ -150,6 +194,10 @@ def with_parts(names, state):
 
 
 def detectron2_file(state, path):
+    return detectron2_file_on(state, path, "backbone.bottom_up.stem.conv1.weight")
+
+
+def detectron2_file_on(state, path, stem):
     """A .pkl as of their model zoo: NumPy arrays, background last, blue first."""
     weights = with_parts(detectron2_names(state), state)
     for end in ("weight", "bias"):
@@ -159,7 +207,6 @@ def detectron2_file(state, path):
         weights[cls] = torch.cat([weights[cls][1:], weights[cls][:1]])
         weights[deltas] = weights[deltas][4:]
         weights[masks] = weights[masks][1:]
-    stem = "backbone.bottom_up.stem.conv1.weight"
     weights[stem] = weights[stem][:, [2, 1, 0]]
     weights["pixel_mean"] = torch.tensor([100.0, 110.0, 120.0])[:, None, None]
     weights["pixel_std"] = torch.tensor([1.0, 2.0, 3.0])[:, None, None]

@@ -10,14 +10,16 @@ import torch
 from pycocotools import mask as coco_mask
 from tiny import SIDE, tiny_config, write_discs
 
+import roiops
 from detector.backbone import ResNet
-from detector.config import BackboneConfig, update
+from detector.config import BackboneConfig, MaskHeadConfig, PoolingConfig, update
 from detector.data import open_dataset
 from detector.data.transforms import augment
-from detector.mask_rcnn import build_model, pad_images
+from detector.mask_head import mask_loss, mask_probabilities
+from detector.mask_rcnn import build_model, pad_images, pool_regions
 from detector.predict import detect
 from detector.presets import PRESETS, reduced
-from detector.sampler import sample_balanced
+from detector.sampler import SampledProposals, sample_balanced, sample_proposals
 from detector.schedule import build_optimizer
 from detector.visualize import annotated
 
@@ -46,6 +48,13 @@ def test_every_named_configuration_trains_a_step_and_detects(name):
     trains_a_step_and_detects(reduced(PRESETS[name]))
 
 
+ONE_LEVEL = {"sizes": [[32, 64, 128, 256, 512]]}
+C4 = {
+    "features": "c4",
+    "anchors": ONE_LEVEL,
+    "box_head": {"fc": [], "pool_size": 14},
+    "mask_head": {"convs": []},
+}
 VARIANTS = {
     "resnext": {"backbone": {"groups": 32, "group_width": 8, "blocks": [3, 4, 23, 3]}},
     "group norm": {
@@ -57,6 +66,21 @@ VARIANTS = {
     "class-agnostic masks": {"mask_head": {"class_specific": False}},
     "all heads": {"keypoints": True},
     "boxes alone": {"masks": False},
+    "c4, as the paper draws it": C4
+    | {
+        "backbone": {"res5_stride": 1},
+        "box_head": {"fc": [], "pool_size": 7},
+        "mask_head": {"pool_size": 7, "convs": []},
+    },
+    "c4, as Detectron has it": C4,
+    "c5": {"features": "c5", "anchors": ONE_LEVEL},
+    "RoIPool": {"pooling": {"operator": "roi_pool", "reduction": "max"}},
+    "RoIWarp": {"pooling": {"operator": "roi_warp"}},
+    "RoIWarp of a maximum": {"pooling": {"operator": "roi_warp", "reduction": "max"}},
+    "RoIAlign of a maximum": {"pooling": {"reduction": "max"}},
+    "masks of two layers": {"mask_head": {"convs": [], "fc": [1024, 1024]}},
+    "softmax masks": {"mask_head": {"loss": "softmax"}},
+    "softmax masks of layers": {"mask_head": {"convs": [], "fc": [1024], "loss": "softmax"}},
 }
 
 
@@ -100,7 +124,8 @@ def trains_a_step_and_detects(config):
         assert ((found["labels"] >= 1) & (found["labels"] <= 3)).all()
         assert set(found) == {"boxes", "scores", "labels"} | {f"{head}s" for head in extra}
         if config.model.masks:
-            side = 2 * config.model.mask_head.pool_size
+            side = 28 if config.model.features != "c4" else 14
+            side = 20 if config.model.mask_head.pool_size == 10 else side
             assert found["masks"].shape == (len(boxes), side, side)
             assert ((found["masks"] >= 0) & (found["masks"] <= 1)).all()
         if config.model.keypoints:
@@ -108,6 +133,66 @@ def trains_a_step_and_detects(config):
             x, y, _ = found["keypoints"].unbind(-1)
             assert ((x >= boxes[:, :1]) & (x <= boxes[:, 2:3].maximum(boxes[:, :1] + 1))).all()
             assert ((y >= boxes[:, 1:2]) & (y <= boxes[:, 3:].maximum(boxes[:, 1:2] + 1))).all()
+
+
+@pytest.mark.parametrize("operator", ["roi_align", "roi_warp", "roi_pool"])
+@pytest.mark.parametrize("reduction", ["mean", "max"])
+def test_regions_are_pooled_from_their_level_in_their_order(operator, reduction):
+    if operator == "roi_pool" and reduction == "mean":
+        pytest.skip("no such operator")
+    config = PoolingConfig(operator=operator, reduction=reduction)
+    generator = torch.Generator().manual_seed(0)
+    strides = (4, 8, 16, 32)
+    features = [torch.rand(2, 3, 256 // s, 256 // s, generator=generator) for s in strides]
+    sides = torch.tensor([20.0, 230, 120, 30, 250, 60])
+    boxes = torch.cat([torch.zeros(6, 2), sides[:, None].repeat(1, 2)], 1)
+    found = pool_regions(config, features, [boxes[:4], boxes[4:]], 5, strides)
+    levels = [0, 2, 1, 0, 2, 0]
+    for row, level in enumerate(levels):
+        roi = torch.cat([torch.tensor([float(row >= 4)]), boxes[row]])[None]
+        call = getattr(roiops, operator)
+        options = {} if operator == "roi_pool" else {"reduction": reduction, "sampling_ratio": 2}
+        expected = call(features[level], roi, 5, 1 / strides[level], **options)
+        torch.testing.assert_close(found[row : row + 1], expected)
+
+
+def test_c4_sends_regions_through_res5(monkeypatch):
+    changes = {"model": VARIANTS["c4, as the paper draws it"] | {"num_classes": 2}}
+    model = build_model(reduced(update(PRESETS["mask_rcnn_r50_fpn_1x"], changes)))
+    assert model.backbone.res5[0].conv2.stride == (1, 1)
+    assert not hasattr(model, "fpn")
+    image, target = example()
+    features = model.backbone(pad_images([image]))[-1:]
+    assert features[0].shape == (1, 32, 6, 8)
+    # The mask head sees the cells of the positives, of all that went through res5.
+    drawn, seen = [], []
+
+    def remember(*arguments):
+        drawn.append(sample_proposals(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr("detector.mask_rcnn.sample_proposals", remember)
+    model.mask_head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model([image], [target])["mask"].backward()
+    assert model.backbone.res5[0].conv1.weight.grad.abs().sum() > 0
+    ((sampled,),) = drawn
+    positive = sampled.boxes[sampled.labels > 0]
+    assert 0 < len(positive) < len(sampled.boxes)
+    torch.testing.assert_close(seen[0], model._pool(features, [positive], 7))
+
+
+def test_a_softmax_divides_each_cell_among_classes_and_background():
+    config = MaskHeadConfig(loss="softmax")
+    logits = torch.zeros(1, 3, 4, 4)
+    logits[0, 2, :2] = 20  # the upper half belongs to class 2, the lower to the background
+    logits[0, 0, 2:] = 20
+    found = SampledProposals(torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([2]), torch.tensor([0]))
+    masks = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    masks[:, :4] = 1
+    assert mask_loss(config, logits, [found], [{"masks": masks}]) < 1e-6
+    assert mask_loss(config, logits, [found], [{"masks": 1 - masks}]) > 19
+    (probabilities,) = mask_probabilities(config, logits, [{"labels": torch.tensor([2])}])
+    torch.testing.assert_close(probabilities[0], masks[0, ::2, ::2].float())
 
 
 def test_one_forward_pass_can_be_read_in_an_hour():
