@@ -64,11 +64,17 @@ device_option = click.option(
 
 @cli.command()
 @click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
-@click.option("--config", "source", help="Named configuration or YAML file.")
+@click.option("--config", "source", help="Named configuration (see configs list) or YAML file.")
 @click.option("--data", help="coco:DIR, coco:ANNOTATIONS.json:IMAGES or nuclei.")
 @click.option("--out", type=FILE, required=True, help="Folder for everything the run writes.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--init", type=FILE, help="Checkpoint whose weights to start from.")
+@click.option(
+    "--reduced",
+    is_flag=True,
+    help="Shrink the model, the images and the training: "
+    "to see within seconds that all of it runs.",
+)
 @click.option("--seed", type=int, help="train.seed")
 @click.option("--max-iters", type=int, help="train.iterations")
 @click.option("--eval-every", type=int, help="train.eval_every: iterations between evaluations.")
@@ -80,6 +86,7 @@ def train(
     out: Path,
     resume: bool,
     init: Path | None,
+    reduced: bool,
     seed: int | None,
     max_iters: int | None,
     eval_every: int | None,
@@ -93,12 +100,15 @@ def train(
     from detector.checkpoint import load_checkpoint
     from detector.config import parse_overrides, update
     from detector.presets import load_config
+    from detector.presets import reduced as reduce
     from detector.run_folder import RunFolder
     from detector.train import Interrupted
     from detector.train import train as run
 
     if resume and init is not None:
         raise click.UsageError("--resume continues a run, --init starts one: give only one")
+    if resume and reduced:
+        raise click.UsageError("--reduced is for the start of a run: --resume keeps what it was")
     if not resume and source is None:
         raise click.UsageError("give --config NAME or FILE, or --resume")
     folder = RunFolder(out)
@@ -107,6 +117,8 @@ def train(
     else:
         folder.check_new()
     config = load_checkpoint(folder.last).config if source is None else load_config(source)
+    if reduced:
+        config = reduce(config)
     config = update(config, parse_overrides(overrides))
     flags = {"seed": seed, "iterations": max_iters, "eval_every": eval_every}
     config = update(
@@ -118,6 +130,63 @@ def train(
         run(config, out, resume=resume, init=init, device=_device(device_name))
     except Interrupted as stop:
         _say_how_to_resume(stop, device_name)
+
+
+@cli.group()
+def configs() -> None:
+    """The named configurations, among them one for every row of the paper's tables.
+
+    \b
+    NAME:CONVENTION has the choices of another implementation where the paper is silent:
+    paper, detectron, detectron2, torchvision.
+    """
+
+
+@configs.command("list")
+def list_configs() -> None:
+    """Name, table and row of the paper, and what it measured."""
+    from detector.paper import PAPER
+    from detector.presets import PRESETS
+
+    width = max(map(len, PRESETS))
+    for name in PRESETS:
+        row = PAPER.get(name)
+        place = f"  {row.table}, {row.row}: {row.summary()}" if row else ""
+        click.echo(f"{name:{width}}{place}".rstrip())
+
+
+@configs.command("show")
+@click.argument("name")
+@click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
+def show_config(name: str, overrides: tuple[str, ...]) -> None:
+    """Every key of a configuration as YAML, after the paper's row and what it measured."""
+    from detector.config import to_yaml
+    from detector.paper import PAPER
+    from detector.presets import load_config
+
+    config = load_config(name, overrides)
+    row = PAPER.get(name.partition(":")[0])
+    if row is not None:
+        click.echo(f"# table {row.table}, {row.row}".replace("table text", "text, section"))
+        click.echo(f"# {row.summary()}")
+        for lacking in row.not_yet:
+            click.echo(f"# not yet: {lacking}")
+    click.echo(to_yaml(config), nl=False)
+
+
+@configs.command("diff")
+@click.argument("first")
+@click.argument("second")
+def diff_configs(first: str, second: str) -> None:
+    """The keys in which two configurations differ, with the values of both."""
+    from detector.config import differences
+    from detector.presets import load_config
+
+    found = differences(load_config(first), load_config(second))
+    for key, (one, other) in found.items():
+        click.echo(f"{key}: {one} -> {other}")
+    if not found:
+        click.echo("no difference")
 
 
 @cli.command("eval")

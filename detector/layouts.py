@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from detector.config import Config, update
+from detector.conventions import apply_convention
 from detector.presets import (
-    CONVENTIONS,
     KEYPOINT_RCNN_R50_FPN,
     MASK_RCNN_R50_FPN_1X,
     MASK_RCNN_R50_FPN_V2,
@@ -38,7 +38,7 @@ class Layout:
     dropped: tuple[tuple[str, str], ...]
     """Pattern at the start of their name → why the model does not need the entry."""
     convention: str
-    """Key of `presets.CONVENTIONS`."""
+    """Of `conventions.py`."""
     background: Literal["first", "last"]
     """Its row in the classifier. Where it is the last, boxes and masks have none for it."""
     mean: tuple[float, float, float] | None = None
@@ -106,7 +106,6 @@ def infer_config(layout: Layout, weights: Mapping[str, Tensor]) -> Config:
     elif heads:
         model["features"] = "c5" if model["box_head"]["fc"] else "c4"
         model["anchors"] = {"sizes": [[32, 64, 128, 256, 512]]}
-        model["rpn"] |= {"train_pre_nms_top_n": 12000, "test_pre_nms_top_n": 6000}
         if model["features"] == "c4":
             model["box_head"]["pool_size"] = 14
     if model.get("masks"):
@@ -126,7 +125,7 @@ def infer_config(layout: Layout, weights: Mapping[str, Tensor]) -> Config:
     changes: dict[str, Any] = {"model": model}
     if layout.mean is not None:
         changes["input"] = _bgr_input(layout.mean, weights, "groups" in model["backbone"])
-    return update(update(base, CONVENTIONS[layout.convention]), changes)
+    return apply_convention(update(base, changes), layout.convention)
 
 
 def _backbone(layout: Layout, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -147,9 +146,6 @@ def _backbone(layout: Layout, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
     }
     if 4 * inner != channels[0] or inner != group:
         backbone |= {"groups": inner // group, "group_width": group}
-    # The original weights (MSRA) stride in the 1x1 convolution, all others in the 3x3.
-    original = layout.mean is not None and inner == group
-    backbone["stride_in"] = "1x1" if original else "3x3"
     if not layout.affine_norms and "backbone.stem.norm.running_mean" not in shapes:
         backbone["norm"] = "gn"
     return backbone

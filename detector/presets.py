@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from detector.config import (
     parse_overrides,
     update,
 )
+from detector.conventions import apply_convention
+from detector.paper import PAPER
 
 MASK_RCNN_R50_FPN_1X = Config()
 """ResNet-50-FPN trained for 90 000 iterations of 16 images. The backbone's batch norm is frozen,
@@ -131,28 +134,6 @@ PHOTOS_SMALL = replace(
 )
 """Colour photographs with the small network: a start for one's own data without a GPU."""
 
-CONVENTIONS: dict[str, dict[str, Any]] = {
-    "torchvision": {},
-    "detectron2": {
-        "model": {
-            "anchors": {"convention": "detectron2"},
-            "pooling": {"sampling_ratio": 0, "aligned": True},
-            "rpn": {"train_post_nms_top_n": 1000, "smooth_l1_beta": 0.0},
-            "box_head": {"smooth_l1_beta": 0.0},
-        }
-    },
-    "detectron": {
-        "model": {
-            "backbone": {"stride_in": "1x1"},
-            "anchors": {"convention": "detectron"},
-            "box_head": {"smooth_l1_beta": 1.0},
-        },
-        "train": {"warmup_iterations": 500, "warmup_factor": 1 / 3},
-    },
-}
-"""What implementations do where the paper is silent, as changes to `Config()`, which follows
-torchvision."""
-
 PRESETS = {
     "mask_rcnn_r50_fpn_1x": MASK_RCNN_R50_FPN_1X,
     "mask_rcnn_r50_fpn_v2": MASK_RCNN_R50_FPN_V2,
@@ -161,31 +142,52 @@ PRESETS = {
     "keypoint_rcnn_r50_fpn": KEYPOINT_RCNN_R50_FPN,
     "nuclei_demo": NUCLEI_DEMO,
     "photos_small": PHOTOS_SMALL,
+    **{name: row.config for name, row in PAPER.items()},
 }
 
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """The configuration of this name or YAML file, with `key.sub=value` overrides put in.
 
-    A file holds only the keys it changes; its key `base` names the configuration it starts from
-    (default: mask_rcnn_r50_fpn_1x, which has the default of every key).
+    A name may be followed by a convention, as in `table2a_r50_fpn:detectron2`: see
+    `conventions.py`. A file holds only the keys it changes; its key `base` names the configuration
+    it starts from (default: mask_rcnn_r50_fpn_1x, which has the default of every key).
     """
-    if source in PRESETS:
-        config = PRESETS[source]
-    elif Path(source).is_file():
+    config = _named(source)
+    if config is None and Path(source).is_file():
         mapping = _read(Path(source))
         base = mapping.pop("base", "mask_rcnn_r50_fpn_1x")
-        if not isinstance(base, str) or base not in PRESETS:
-            raise ConfigError(f"{source}: base must be one of {', '.join(PRESETS)}; got {base!r}")
         try:
-            config = update(PRESETS[base], mapping)
+            config = _named(base) if isinstance(base, str) else None
+            if config is None:
+                raise ConfigError(f"base must be {_names_for(str(base))}; got {base!r}")
+            config = update(config, mapping)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
-    else:
+    if config is None:
         raise ConfigError(
-            f"configuration must be a YAML file or one of {', '.join(PRESETS)}; got {source!r}"
+            f"configuration must be a YAML file or {_names_for(source)}; got {source!r}"
         )
     return update(config, parse_overrides(overrides))
+
+
+def _named(source: str) -> Config | None:
+    """The configuration of this name, with its convention if one is given; None if it is no name.
+
+    Raises: ConfigError when the convention is unknown.
+    """
+    name, separator, convention = source.partition(":")
+    if name not in PRESETS:
+        return None
+    return apply_convention(PRESETS[name], convention) if separator else PRESETS[name]
+
+
+def _names_for(source: str) -> str:
+    """Names to choose from: the nearest, where some are near."""
+    near = difflib.get_close_matches(source.partition(":")[0], PRESETS, n=4)
+    own = [name for name in PRESETS if name not in PAPER]
+    listed = near or [*own, "a row of the paper (python -m detector configs list)"]
+    return f"one of {', '.join(listed)}"
 
 
 def reduced(config: Config) -> Config:

@@ -95,7 +95,10 @@ def test_wrong_usage_exits_with_2(arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("train --out {tmp}/x --config nuclei_dmo", "configuration must be a YAML file or one of"),
+        (
+            "train --out {tmp}/x --config nuclei_dmo",
+            "a YAML file or one of nuclei_demo",
+        ),
         ("train --out {tmp}/x --config {config}", "no data to train on"),
         ("train --out {tmp}/x --config {config} --data coco:{tmp}/no", "no such folder"),
         ("train --out {tmp}/x --config {config} --data voc:1", "data must be nuclei, coco:DIR"),

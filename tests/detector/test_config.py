@@ -161,6 +161,7 @@ def test_a_file_changes_only_its_keys(tmp_path):
         ("train: [", "not YAML"),
         ("- 1", "must hold configuration keys; got list"),
         ("base: nothing", "base must be one of"),
+        ("base: nuclei_demo:nobody", "convention must be one of paper, detectron.*got 'nobody'"),
         ("base: [a]", "base must be one of"),
         ("train: {iteration: 5}", "did you mean train.iterations"),
     ],
@@ -173,9 +174,11 @@ def test_an_unusable_file_is_named(text, message, tmp_path):
     assert str(path) in str(caught.value)
 
 
-def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"nuclei_demo.*got 'nuclei'"):
-        load_config("nuclei")
+def test_an_unknown_name_lists_the_near_or_the_known_ones():
+    with pytest.raises(ConfigError, match=r"one of nuclei_demo; got 'nuclei_dmo'"):
+        load_config("nuclei_dmo")
+    with pytest.raises(ConfigError, match=r"nuclei_demo, .*row of the paper .*got 'x'"):
+        load_config("x")
 
 
 def test_plain_values_only():
