@@ -46,6 +46,15 @@ def make_norm(kind: str, channels: int) -> nn.Module:
     return nn.GroupNorm(math.gcd(32, channels), channels)
 
 
+def he_normal(module: nn.Module) -> None:
+    """Initialises every convolution in `module` as He et al. (2015) do, biases with 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 def conv_block(
     in_channels: int, out_channels: int, kernel: int, norm: str | None, *, relu: bool
 ) -> nn.Sequential:
@@ -143,6 +152,28 @@ class Bottleneck(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
+class NonLocal(nn.Module):
+    """Adds to each position what all positions hold, weighted by likeness (Wang et al. 2018).
+
+    Embedded Gaussian, of half the width; what is looked at is pooled to half the resolution. Its
+    last layer starts at 0, so that it does nothing to pretrained features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Conv2d(channels, channels // 2, 1) for _ in "qkv")
+        self.out = nn.Conv2d(channels // 2, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.max_pool2d(x, 2, ceil_mode=True)
+        q, k, v = (
+            layer(y).flatten(2).transpose(1, 2)
+            for layer, y in ((self.query, x), (self.key, pooled), (self.value, pooled))
+        )
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        return x + self.out(attended.unflatten(2, x.shape[2:]))
+
+
 class ResNet(nn.Module):
     """images (N, in_channels, H, W) → [C2, C3, C4, C5], C_k of stride 2**k.
 
@@ -175,9 +206,10 @@ class ResNet(nn.Module):
                 blocks.append(block)
                 width = channels
             self.add_module(f"res{stage}", nn.Sequential(*blocks))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.non_local = NonLocal(config.channels[2]) if config.non_local else nn.Identity()
+        he_normal(self)
+        if config.non_local:
+            nn.init.zeros_(self.non_local.out.weight)
         self._frozen = [self.stem, self.res2, self.res3, self.res4, self.res5]
         self._frozen = self._frozen[: config.frozen_stages]
         for module in self._frozen:
@@ -194,7 +226,10 @@ class ResNet(nn.Module):
         x = self.stem(images)
         features = []
         for stage in (self.res2, self.res3, self.res4, self.res5)[: self.last - 1]:
-            x = stage(x)
+            for index, block in enumerate(stage):
+                if stage is self.res4 and index == len(stage) - 1:
+                    x = self.non_local(x)
+                x = block(x)
             features.append(x)
         return features
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import roiops
-from detector.backbone import conv_block
+from detector.backbone import conv_block, he_normal
 from detector.config import BoxHeadConfig
 from detector.sampler import SampledProposals
 
@@ -28,9 +28,7 @@ class BoxHead(nn.Module):
         self.config = config
         for index, out in enumerate(config.convs, start=1):
             conv = conv_block(channels, out, 3, config.norm, relu=True)
-            nn.init.kaiming_normal_(conv.conv.weight, mode="fan_out", nonlinearity="relu")
-            if conv.conv.bias is not None:
-                nn.init.zeros_(conv.conv.bias)
+            he_normal(conv)
             self.add_module(f"conv{index}", conv)
             channels = out
         width = channels * config.pool_size**2 if config.fc else channels

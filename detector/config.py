@@ -118,6 +118,9 @@ class BackboneConfig:
     res5_stride: Literal[1, 2] = 2
     """1 in a C4 model that pools 7x7 cells, so that res5 keeps them (Figure 4, left); 2 where it
     pools 14x14, as Detectron does."""
+    non_local: bool = False
+    """A non-local block (Wang et al. 2018) before the last residual block of res4, as its authors
+    have it for detection; the paper's table 8 does not say where it stands."""
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     """Stages that are not trained: 0 none, 1 the stem, 2 the stem and res2, ... 5 everything."""
 
@@ -136,6 +139,10 @@ class BackboneConfig:
             self.block == "bottleneck" or (self.groups == 1 and self.group_width is None),
             f"groups must be 1 and group_width null when block is {self.block}; "
             f"got {self.groups} and {self.group_width}",
+        )
+        _require(
+            not self.non_local or self.blocks[2] > 1,
+            f"blocks must have 2 or more in res4 when non_local is true; got {self.blocks}",
         )
         _require(
             all(inner % self.groups == 0 for inner in self.inner_channels),

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import roiops
-from detector.backbone import conv_block
+from detector.backbone import conv_block, he_normal
 from detector.config import KeypointHeadConfig
 from detector.sampler import SampledProposals
 
@@ -27,10 +27,7 @@ class KeypointHead(nn.Module):
             self.add_module(f"conv{index}", conv_block(channels, out, 3, None, relu=True))
             channels = out
         self.deconv = nn.ConvTranspose2d(channels, config.num_keypoints, 4, stride=2, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def forward(self, pooled: Tensor) -> Tensor:
         x = pooled

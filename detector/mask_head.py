@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import roiops
-from detector.backbone import conv_block
+from detector.backbone import conv_block, he_normal
 from detector.config import MaskHeadConfig
 from detector.sampler import SampledProposals
 
@@ -38,11 +38,7 @@ class MaskHead(nn.Module):
         else:
             self.deconv = nn.ConvTranspose2d(channels, config.deconv, 2, stride=2)
             self.logits = nn.Conv2d(config.deconv, self.masks, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def forward(self, pooled: Tensor) -> Tensor:
         if self.config.fc:

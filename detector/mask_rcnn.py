@@ -186,13 +186,10 @@ def pool_regions(
     pooled, rows = [], []
     for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
         rows.append(torch.where(levels == level)[0])
-        chosen = rois[rows[-1]]
-        if config.operator == "roi_pool":
-            pooled.append(roiops.roi_pool(feature, chosen, size, scale))
-        else:
-            pooled.append(
-                roiops.roi_warp(
-                    feature, chosen, size, scale, config.sampling_ratio, reduction=config.reduction
-                )
-            )
+        region = (feature, rois[rows[-1]], size, scale)
+        pooled.append(
+            roiops.roi_pool(*region)
+            if config.operator == "roi_pool"
+            else roiops.roi_warp(*region, config.sampling_ratio, reduction=config.reduction)
+        )
     return torch.cat(pooled)[torch.cat(rows).argsort()]

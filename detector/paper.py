@@ -69,6 +69,7 @@ X101: Changes = {
 X152: Changes = {
     MODEL: {"backbone": {"blocks": [3, 8, 36, 3], "groups": 32, "group_width": 8}},
 }
+NON_LOCAL: Changes = {MODEL: {"backbone": {"non_local": True}}}
 ONE_LEVEL: Changes = {"anchors": {"sizes": [[32, 64, 128, 256, 512]]}}
 C4: Changes = {
     MODEL: {
@@ -242,13 +243,13 @@ _DESCRIPTIONS: tuple[tuple[str, str, str, tuple[Changes, ...], tuple[str, ...]],
     ),
     ("table8_train_aug", "8", "train aug", (*_IMPROVED, SCALE_JITTER), ()),
     ("table8_x152", "8", "X152", _ENLARGED, ()),
-    ("table8_x152_non_local", "8", "X152-NL", _ENLARGED, ("the non-local block",)),
+    ("table8_x152_non_local", "8", "X152-NL", (*_ENLARGED, NON_LOCAL), ()),
     (
         "table8_x152_non_local_tta",
         "8",
         "X152-NL TTA",
-        _ENLARGED,
-        ("the non-local block", TEST_TIME),
+        (*_ENLARGED, NON_LOCAL),
+        (TEST_TIME,),
     ),
     ("table9_original", "9", "original R50", (KEYPOINTS,), _KEYPOINT_NOTES),
     ("table9_updated", "9", "updated R50", (KEYPOINTS, LONGER_KEYPOINTS), _KEYPOINT_NOTES),

@@ -202,7 +202,7 @@ def reduced(config: Config) -> Config:
     narrow = {
         "backbone": {
             "stem_channels": [8] * len(model.backbone.stem_channels),
-            "blocks": [1, 1, 1, 1],
+            "blocks": [1, 1, 2 if model.backbone.non_local else 1, 1],
             "channels": [16, 24, 32, 48],
             "groups": groups,
             "group_width": None if model.backbone.group_width is None else 4,

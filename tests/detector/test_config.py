@@ -114,6 +114,10 @@ def test_a_wrong_value_is_refused_by_key_and_value(override, message):
             ["model.mask_head.loss=softmax", "model.mask_head.class_specific=false"],
             "class_specific must be true when loss is softmax",
         ),
+        (
+            ["model.backbone.non_local=true", "model.backbone.blocks=[2,2,1,2]"],
+            "blocks must have 2 or more in res4",
+        ),
         (["model.backbone.groups=2"], "groups must be 1 .* when block is basic; got 2"),
         (["model.backbone.block=bottleneck", "model.backbone.groups=3"], "groups must divide"),
         (["train.steps=[20,10]"], "steps must increase"),

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 from tiny import SIDE, tiny_config, write_discs
+from torch import nn
 
 import roiops
-from detector.backbone import ResNet
+from detector.backbone import NonLocal, ResNet
 from detector.config import BackboneConfig, MaskHeadConfig, PoolingConfig, update
 from detector.data import open_dataset
 from detector.data.transforms import augment
@@ -273,6 +275,33 @@ def test_training_needs_targets_and_building_needs_classes():
         model_for(tiny_config())([torch.zeros(3, 64, 64)])
     with pytest.raises(ValueError, match="num_classes must be set"):
         build_model(tiny_config())
+
+
+def test_a_non_local_block_starts_as_nothing_and_looks_everywhere():
+    torch.manual_seed(0)
+    narrow = {"blocks": (1, 1, 2, 1), "channels": (16, 16, 16, 16), "stem_channels": (8,)}
+    plain = ResNet(BackboneConfig(**narrow), 3)
+    model = ResNet(BackboneConfig(**narrow, non_local=True), 3)
+    left = model.load_state_dict(plain.state_dict(), strict=False)
+    assert {name.split(".")[0] for name in left.missing_keys} == {"non_local"}
+    images = torch.randn(1, 3, 128, 160)
+    for found, expected in zip(model(images), plain(images), strict=True):
+        torch.testing.assert_close(found, expected)
+
+    nn.init.ones_(model.non_local.out.bias)
+    changed = [not torch.equal(a, b) for a, b in zip(model(images), plain(images), strict=True)]
+    assert changed == [False, False, True, True]
+
+    # By the definition, one position after another.
+    block = NonLocal(6)
+    x = torch.randn(2, 6, 5, 7)
+    pooled = F.max_pool2d(x, 2, ceil_mode=True)
+    q, k, v = block.query(x), block.key(pooled).flatten(2), block.value(pooled).flatten(2)
+    for row, column in ((0, 0), (4, 6)):
+        likeness = torch.einsum("nc,ncp->np", q[:, :, row, column], k) / 3**0.5
+        seen = torch.einsum("np,ncp->nc", likeness.softmax(1), v)
+        expected = x[:, :, row, column] + block.out(seen[:, :, None, None])[:, :, 0, 0]
+        torch.testing.assert_close(block(x)[:, :, row, column], expected)
 
 
 def test_frozen_stages_keep_weights_and_statistics():

@@ -82,6 +82,7 @@ def test_rows_differ_in_what_their_table_is_about():
         "train.iterations",
         "train.steps",
     }
+    assert between("table8_x152", "table8_x152_non_local") == {"model.backbone.non_local"}
     assert between("table8_train_aug", "table8_x152") == {
         "model.backbone.blocks",
         "model.backbone.groups",
@@ -139,9 +140,9 @@ def test_configs_list_show_diff():
     assert [line.split()[0] for line in listed] == list(PRESETS)
     (line,) = [line for line in listed if line.startswith("table2a_r50_fpn ")]
     assert "2a, R50-FPN: minival: mask AP 33.6 AP50 55.2 AP75 35.3" in line
-    shown = call("configs", "show", "table8_x152_non_local", "train.seed=7").output
-    assert "# table 8, X152-NL\n# minival: mask AP 40.3" in shown
-    assert "# not yet: the non-local block" in shown
+    shown = call("configs", "show", "table8_x152_non_local_tta", "train.seed=7").output
+    assert "# table 8, X152-NL TTA\n# minival: mask AP 41.8" in shown
+    assert "# not yet: test-time augmentation\n" in shown
     assert "seed: 7" in shown
     assert (
         "# text, section 4.2, class-agnostic"
