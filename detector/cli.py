@@ -343,6 +343,35 @@ def check_data(data: str) -> None:
 
 
 @cli.command()
+@click.option(
+    "--size", type=int, nargs=2, default=(480, 640), show_default=True, metavar="HEIGHT WIDTH"
+)
+@click.option("--short-edge", type=click.IntRange(32), default=800, show_default=True)
+@click.option("--turns", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="Of torch and roiops.")
+def bench(size: tuple[int, int], short_edge: int, turns: int, threads: int | None) -> None:
+    """Time this against torchvision's maskrcnn_resnet50_fpn on the CPU.
+
+    The same random weights, image, process and threads, by turns. Results are masks of the image's
+    size: there as pixels, here as run lengths.
+    """
+    import torch
+    from rich.console import Console
+
+    import roiops
+    from detector.bench import BenchError, compare, print_comparison
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+        roiops.set_num_threads(threads)
+    try:
+        comparison = compare(size, short_edge, turns)
+    except BenchError as error:
+        raise click.ClickException(str(error)) from None
+    print_comparison(comparison, Console(highlight=False))
+
+
+@cli.command()
 @click.option("--out", type=FILE, help="Folder to write to.  [default: runs/nuclei_demo]")
 @device_option
 def demo(out: Path | None, device_name: str) -> None:

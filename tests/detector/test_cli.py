@@ -63,7 +63,7 @@ def process(*arguments, **options):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "train", "eval", "predict", "convert", "check-data", "demo"]
+    "command", ["", "train", "eval", "predict", "convert", "check-data", "bench", "demo"]
 )
 def test_help(command):
     result = call(*command.split(), "--help")
