@@ -62,7 +62,7 @@ build: $(TEST)/installed ## compile what changed in the core
 	@tools/build_core.sh $(TEST)
 
 clean: ## remove environments and everything built
-	rm -rf $(DEMO) .venv-* build dist *.egg-info roiops/_cpu*.so
+	rm -rf $(DEMO) .venv-* build dist *.egg-info roiops/_cpu*.so roiops/_cuda*.so
 
 $(DEMO)/installed: $(SETTINGS) constraints/demo.txt
 	tools/environment.sh $(PYTHON) $(DEMO) constraints/demo.txt detector

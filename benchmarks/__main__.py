@@ -122,6 +122,7 @@ def run(
     output: Path | None,
 ) -> None:
     """Measure the cases whose name contains one of NAMES, or all of them."""
+    differences: list[str] = []
     of_gpu = gpu.describe() if device == "cuda" else {}
     result: report.Result = {"machine": machine.describe() | of_gpu, "rows": []}
     for case in chosen([*CASES, *SMALLEST], names):
@@ -132,7 +133,12 @@ def run(
             for layout in (layouts if several else ("NCHW",))
             for count in threads
         ):
-            row = measure(case, setting, seconds)
+            try:
+                row = measure(case, setting, seconds)
+            except AssertionError as difference:
+                differences.append(str(difference))
+                console.print(f"[red]{difference}[/red]", highlight=False)
+                continue
             result["rows"].append(row.as_dict())
             write(output, result)
             ratio = row.times.ratio
@@ -142,6 +148,8 @@ def run(
                 highlight=False,
             )
     console.print(report.table(result))
+    if differences:
+        raise click.ClickException("; ".join(differences))
 
 
 @main.command("settings")

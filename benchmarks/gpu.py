@@ -17,7 +17,8 @@ class Events:
     """Seconds of a call on the device, between two events, and on the host until it is given back.
 
     Before each sample the last cache is overwritten; the host has the first kernels in the queue
-    while that goes on.
+    while that goes on. A call that is short is repeated in a sample, and finds its arguments in
+    that cache from the second time on.
     """
 
     def __init__(self) -> None:

@@ -52,7 +52,7 @@ def ours(operator: str) -> Callable[..., Call]:
     if operator != forward and forward in DIFFERENTIABLE:
         return backward_of(ours(forward))
     function = getattr(roiops, operator)
-    if operator == "grid_anchors":
+    if operator in ("cell_anchors", "grid_anchors"):
         return anchors_of(function)
     return lambda *a, **k: lambda: function(*a, **k)
 
@@ -257,6 +257,7 @@ def crop(masks, boxes, size, convention="torchvision"):
 
 def rasterize(polygons, boxes, size):
     """Detectron's way with pycocotools, one object after the other."""
+    masks_of_coco()
 
     def call():
         targets = []
@@ -264,7 +265,8 @@ def rasterize(polygons, boxes, size):
             scale = size / max(x2 - x1, 1), size / max(y2 - y1, 1)
             moved = []
             for outline in outlines:
-                points = (np.reshape(np.asarray(outline), (-1, 2)) - (x1, y1)) * scale
+                corners = torch.as_tensor(outline).cpu().numpy()
+                points = (np.reshape(corners, (-1, 2)) - (x1, y1)) * scale
                 moved.append(points.ravel().tolist())
             runs = masks_of_coco().frPyObjects(moved, size, size)
             targets.append(masks_of_coco().decode(masks_of_coco().merge(runs)))

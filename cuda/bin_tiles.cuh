@@ -43,10 +43,11 @@ __device__ void each_tile(int64_t bins_y, int64_t bins_x, bool channels_last, co
                  bins_x - left < kBins ? bins_x - left : kBins, channels_last});
 }
 
-// Channels of a block: 64, or more where a grid has not as many rows.
+// Channels of a block: 64, or more where a grid has not as many rows. Whole vectors.
 inline int64_t chunk_of(int64_t channels) {
-  constexpr int64_t kMostRows = 65535;
-  return std::max<int64_t>(64, (channels + kMostRows - 1) / kMostRows);
+  constexpr int64_t kMostRows = 65535, kUnit = 64;
+  const int64_t units = (channels + kUnit - 1) / kUnit;
+  return kUnit * std::max<int64_t>(1, (units + kMostRows - 1) / kMostRows);
 }
 
 inline dim3 grid_of(int64_t rois, int64_t channels) {

@@ -13,7 +13,10 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 
 # Machine code for what is in use, and PTX of the newest for what comes after it.
-set(architectures "${CMAKE_CUDA_ARCHITECTURES}" $ENV{CUDAARCHS})
+set(architectures "${CMAKE_CUDA_ARCHITECTURES}")
+if(NOT architectures)
+  set(architectures $ENV{CUDAARCHS})
+endif()
 if(NOT architectures)
   set(CMAKE_CUDA_ARCHITECTURES 80)  # for CMake's trial of the compiler
 endif()

@@ -7,7 +7,7 @@ from roiops import _check, _cpu, _gpu
 
 def backends() -> tuple[str, ...]:
     """Names of the backends usable here: "reference" (plain NumPy), "cpu" (compiled) and, where its
-    kernels can run on GPU 0, "cuda"."""
+    kernels can run on GPU 0, "cuda". (To know that, a CUDA context is opened there.)"""
     return ("reference", "cpu") if _without_cuda() else ("reference", "cpu", "cuda")
 
 

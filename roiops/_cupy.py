@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,25 @@ class CuPy(NumPy):
         with device:
             return operator.run(self.on_gpu(device.id), *args)
 
+    def empty(self, shape: Sequence[int], dtype: str, like: Array) -> Array:
+        with like.device:
+            return super().empty(shape, dtype, like)
+
     def from_numpy(self, x: np.ndarray, like: Array) -> Array:
-        return self.library.asarray(x)
+        with like.device:
+            return self.library.asarray(x)
+
+    def concatenate(self, arrays: Sequence[Array], axis: int) -> Array:
+        with arrays[0].device:
+            return super().concatenate(arrays, axis)
+
+    def full_like(self, x: Array, value: float) -> Array:
+        with x.device:
+            return super().full_like(x, value)
+
+    def astype(self, x: Array, dtype: str) -> Array:
+        with x.device:
+            return super().astype(x, dtype)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return self.library.asnumpy(x)
@@ -50,6 +68,11 @@ class CuPyOnGpu(CuPy):
 
     def call(self, operator: Any, *args: Any) -> Any:
         return operator.run(self, *args)
+
+    def describe(self, x: Array) -> Any:
+        if x.device.id != self._device:
+            raise TypeError(f"roiops: an array lies on GPU {x.device.id}, others on {self._device}")
+        return super().describe(x)
 
     def execution(self) -> Any:
         held: dict[int, Array] = {}  # as long as the call

@@ -16,6 +16,8 @@ def load() -> Any:
             "roiops: this build has no CUDA kernels; build it where nvcc is on the PATH: "
             "ROIOPS_CUDA=ON pip install ..."
         ) from None
+    except ImportError as error:
+        raise RuntimeError(f"roiops: the CUDA kernels cannot be loaded: {error}") from error
 
 
 @functools.cache

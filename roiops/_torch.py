@@ -110,6 +110,12 @@ class TorchOnGpu(Torch):
     def core(self) -> Any:
         return _gpu.core(self._device)
 
+    def describe(self, x: Tensor) -> Any:
+        # The dispatcher looks at one tensor: another may lie on the host.
+        if x.get_device() != self._device:
+            raise TypeError(f"roiops: a tensor lies on {x.device}, others on cuda:{self._device}")
+        return super().describe(x)
+
     def stream(self) -> int:
         return torch.cuda.current_stream(self._device).cuda_stream
 

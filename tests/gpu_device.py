@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 import roiops
 
 FAR_APART = 2**28  # bytes
+WANTED = os.environ.get("ROIOPS_WANT_GPU") == "1"
+"""Where tests shall fail, not be skipped, if the GPU does not answer."""
 
 
 def available() -> bool:

@@ -17,6 +17,8 @@ modules=(roiops/_cpu$suffix) sources=(CMakeLists.txt cpp roiops/_binding)
 cuda=${ROIOPS_CUDA:-OFF}
 if [ "$cuda" = ON ]; then
   modules+=(roiops/_cuda$suffix) sources+=(cuda)
+else
+  rm -f "roiops/_cuda$suffix"  # of other sources, by now
 fi
 for module in "${modules[@]}"; do
   if [ ! -e "$module" ] || [ -n "$(find "${sources[@]}" -newer "$module")" ]; then

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from backends import BACKENDS, MAKERS, Backend, flat
 from emulated_device import available as has_sources
+from gpu_device import WANTED
 from gpu_device import available as has_gpu
 
 import roiops
 from roiops.testing import CASES, Case
 
-KIND = "cuda" if has_gpu() else "emulated"
+KIND = "cuda" if has_gpu() or WANTED else "emulated"
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ def spread(array: np.ndarray, axis: int) -> np.ndarray:
 @pytest.mark.parametrize("axis", [0, 1, -1])
 @every_case
 def test_results_do_not_depend_on_the_distance(compiled: Backend, case: Case, axis: int) -> None:
+    if compiled.name == "cuda":
+        pytest.skip("a GPU has no pages that come when they are touched")
     arguments = made(case)
     apart = convert(arguments, is_numpy, lambda array: spread(array, axis % array.ndim))
     assert_bits(run(compiled, case, apart), run(compiled, case, arguments))

@@ -20,6 +20,9 @@ class TorchOnEmulator(_torch.TorchOnGpu):
 
     core = property(lambda self: emulated_device_of("plain").core)
 
+    def describe(self, x: torch.Tensor):
+        return _torch.TORCH.describe(x)
+
     def stream(self) -> int:
         return 0
 
