@@ -1,26 +1,29 @@
 # The Python module _cuda: kernels and binding, with CUDA's runtime inside. It needs no library of
 # CUDA's to be imported, and no driver.
+# What was asked for; CMake tries the compiler with another, so that it does not call a wrong name a
+# missing compiler, and does not keep this one for the next time.
+set(architectures_asked ${CMAKE_CUDA_ARCHITECTURES})
+if(DEFINED ENV{CUDAARCHS})
+  set(architectures_asked $ENV{CUDAARCHS})
+  unset(ENV{CUDAARCHS})
+endif()
+set(CMAKE_CUDA_ARCHITECTURES 80)
+
 if(NOT DEFINED CMAKE_CUDA_COMPILER)
   include(CheckLanguage)
   check_language(CUDA)
 endif()
 if(NOT CMAKE_CUDA_COMPILER)
+  set(reason "no working nvcc (on the PATH, or CUDACXX='$ENV{CUDACXX}')")
   if(ROIOPS_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "ROIOPS_CUDA=ON: there is no nvcc (on the PATH, or named by CUDACXX)")
+    message(FATAL_ERROR "ROIOPS_CUDA=ON: ${reason}")
   endif()
-  message(STATUS "roiops without kernels for GPUs: there is no nvcc (ROIOPS_CUDA=${ROIOPS_CUDA})")
+  message(STATUS "roiops without kernels for GPUs: ${reason}")
   return()
 endif()
-
-# Machine code for what is in use, and PTX of the newest for what comes after it.
-set(architectures "${CMAKE_CUDA_ARCHITECTURES}")
-if(NOT architectures)
-  set(architectures $ENV{CUDAARCHS})
-endif()
-if(NOT architectures)
-  set(CMAKE_CUDA_ARCHITECTURES 80)  # for CMake's trial of the compiler
-endif()
 enable_language(CUDA)
+set(architectures ${architectures_asked})
+# By default machine code for what is in use, and PTX of the newest for what comes after it.
 if(NOT architectures)
   set(architectures 75-real 80-real 86-real 89-real 90)
   if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)

@@ -111,7 +111,8 @@ def bench(out: Path, rehearsed: bool) -> list[Command]:
 def train(out: Path, rehearsed: bool) -> list[Command]:
     """Some steps of the detector."""
     device = "cpu" if rehearsed else "cuda"
-    return [[sys.executable, "-m", "detector", "train", "--data", "nuclei", "--device", device,
+    return [[sys.executable, "-m", "detector", "train", "--config", "nuclei_demo",
+             "--data", "nuclei", "--device", device,
              "--max-iters", "3" if rehearsed else "100", "--out", str(out / "train")]]  # fmt: skip
 
 
