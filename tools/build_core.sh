@@ -15,11 +15,14 @@ bin=$PWD/$1/bin build=$PWD/$1/cmake
 suffix=$("$bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 modules=(roiops/_cpu$suffix) sources=(CMakeLists.txt cpp roiops/_binding)
 cuda=${ROIOPS_CUDA:-OFF}
-if [ "$cuda" = ON ]; then
-  modules+=(roiops/_cuda$suffix) sources+=(cuda)
-else
-  rm -f "roiops/_cuda$suffix"  # of other sources, by now
-fi
+case $cuda in
+  ON) modules+=(roiops/_cuda$suffix) sources+=(cuda) ;;
+  OFF) rm -f "roiops/_cuda$suffix" ;; # of other sources, by now
+  *)
+    echo "ROIOPS_CUDA must be ON or OFF here; got '$cuda'" >&2
+    exit 2
+    ;;
+esac
 for module in "${modules[@]}"; do
   if [ ! -e "$module" ] || [ -n "$(find "${sources[@]}" -newer "$module")" ]; then
     stale=1

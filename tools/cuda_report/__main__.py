@@ -24,11 +24,15 @@ def version(tool: str) -> str:
 
 
 def compile_all(names: list[str], architectures: list[int]) -> list[Kernel]:
-    stems = (source.stem for source in sorted((ROOT / "cuda").glob("*.cu")))
     # device.cu says what a GPU is, and computes nothing.
-    chosen = [stem for stem in stems if stem != "device" and (not names or stem in names)]
+    stems = sorted({source.stem for source in (ROOT / "cuda").glob("*.cu")} - {"device"})
+    unknown = set(names) - set(stems)
+    if unknown:
+        sys.exit(
+            f"no kernels of the name {', '.join(sorted(unknown))}; there are {', '.join(stems)}"
+        )
     kernels = []
-    for stem in chosen:
+    for stem in names or stems:
         for architecture in architectures:
             print(f"{stem} for sm_{architecture} ...", flush=True)
             kernels += compiled.kernels(ROOT / "cuda" / f"{stem}.cu", architecture)
