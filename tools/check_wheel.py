@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("roiops/**/*.py", "roiops/**/*.pyi", "roiops/py.typed", "detector/**/*.py",
-           "detector/data/nuclei_dsb2018/**/*")  # fmt: skip
+           "detector/paper_rows.json", "detector/data/nuclei_dsb2018/**/*")  # fmt: skip
 EXTENSIONS = ("roiops/_cpu.cpython-*.so", "roiops/_cuda.cpython-*.so")
 SYSTEM_LIBRARIES = ("libstdc++.so*", "libm.so*", "libgcc_s.so*", "libc.so*", "libpthread.so*",
                     "libdl.so*", "librt.so*", "ld-linux*")  # fmt: skip
