@@ -73,15 +73,7 @@ __global__ void mean_forward(Regions<C> all, Pyramid<const T> maps, Maps<T> outp
       store_vector(reinterpret_cast<Vector<T, n>*>(&output.at(k, c, at.y, at.x)), result);
     }
   };
-  each_tile(all.bins_y, all.bins_x, output.channel == 1, [&](const Tile& tile) {
-    if constexpr (tabled) {
-      TapTable<Acc> table{taps, begin, {0, 0}};
-      table.find(axis_of, tile.top, tile.left);
-      visit(tile, table);
-    } else {
-      visit(tile, TapSearch<C, Acc>{y, x});
-    }
-  });
+  each_tile_with_taps<tabled>(all, output.channel == 1, axis_of, taps, begin, visit);
 }
 
 // x1, y1, x2, y2 of a thread; of the block after add_up, in thread 0.
@@ -156,15 +148,7 @@ __global__ void mean_grad_rois(Regions<C> all, Pyramid<const T> maps, Maps<const
         sums.add(read(grad_output.at(k, at.channel, at.y, at.x)), x_start, y_start, x_end, y_end);
     }
   };
-  each_tile(all.bins_y, all.bins_x, false, [&](const Tile& tile) {
-    if constexpr (tabled) {
-      TapTable<Acc> table{taps, begin, {0, 0}};
-      table.find(axis_of, tile.top, tile.left);
-      visit(tile, table);
-    } else {
-      visit(tile, TapSearch<C, Acc>{y, x});
-    }
-  });
+  each_tile_with_taps<tabled>(all, false, axis_of, taps, begin, visit);
   sums.add_up(shared);
   store_sides(grad_rois + k * roi_stride, side_stride, sums);
 }

@@ -259,4 +259,22 @@ struct TapSearch {
   }
 };
 
+// Calls visit(tile, taps) for the tiles of all bins, `taps` being where they read: in a table,
+// which lies in `taps` and `begin`, or by search.
+template <bool tabled, class C, class Acc, class AxisOf, class Visit>
+__device__ void each_tile_with_taps(const Regions<C>& all, bool channels_last,
+                                    const AxisOf& axis_of, Tap<Acc>* taps, int32_t* begin,
+                                    const Visit& visit) {
+  const auto y = axis_of(false), x = axis_of(true);
+  each_tile(all.bins_y, all.bins_x, channels_last, [&](const Tile& tile) {
+    if constexpr (tabled) {
+      TapTable<Acc> table{taps, begin, {0, 0}};
+      table.find(axis_of, tile.top, tile.left);
+      visit(tile, table);
+    } else {
+      visit(tile, TapSearch<C, Acc>{y, x});
+    }
+  });
+}
+
 }  // namespace roiops::cuda

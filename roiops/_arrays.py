@@ -195,6 +195,13 @@ def adopt(
     return found, *adopted
 
 
+def first_of(kind: type, args: Sequence[Any]) -> Array:
+    """The first array of a kind among an operator's arguments, some of which are lists: all lie on
+    one device."""
+    lists = [arg if isinstance(arg, list) else [arg] for arg in args]
+    return next(x for members in lists for x in members if isinstance(x, kind))
+
+
 def _adopt_one(op: str, name: str, x: Any) -> tuple[Namespace, Array]:
     if isinstance(x, np.ndarray):
         return NUMPY, _checked(op, name, x)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from roiops import _gpu
-from roiops._arrays import Array, NumPy
+from roiops._arrays import Array, NumPy, first_of
 
 
 class CuPy(NumPy):
@@ -22,9 +22,7 @@ class CuPy(NumPy):
         self.on_gpu = functools.cache(functools.partial(CuPyOnGpu, cupy))
 
     def call(self, operator: Any, *args: Any) -> Any:
-        lists = [arg if isinstance(arg, list) else [arg] for arg in args]
-        arrays = (x for members in lists for x in members if isinstance(x, self.library.ndarray))
-        device = next(arrays).device
+        device = first_of(self.library.ndarray, args).device
         with device:
             return operator.run(self.on_gpu(device.id), *args)
 

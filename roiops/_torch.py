@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.fx import Proxy as Proxy
 
 from roiops import _cpu, _gpu, _operators
+from roiops._arrays import first_of
 from roiops._torch_calls import direct, mark_not_differentiable
 
 _DTYPES = {
@@ -147,9 +148,7 @@ def run_on_gpu(op: _operators.Operator, device: int, args: tuple[Any, ...]) -> A
 
 
 def _run_where_tensors_are(op: _operators.Operator, *args: Any) -> Any:
-    lists = [arg if isinstance(arg, list) else [arg] for arg in args]
-    tensors = (x for members in lists for x in members if isinstance(x, Tensor))
-    return run_on_gpu(op, next(tensors).get_device(), args)
+    return run_on_gpu(op, first_of(Tensor, args).get_device(), args)
 
 
 _LIBRARY = torch.library.Library("roiops", "FRAGMENT")

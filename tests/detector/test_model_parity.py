@@ -175,8 +175,6 @@ def test_training_losses(pair, count):
 
 
 def test_detections_of_images_that_are_resized(pair):
-    if not pair.config.model.masks:
-        pytest.skip("resizing is the same for all models")
     resized = replace(pair.config.input, short_edge=(144,))
     ours, theirs = pair.ours().eval(), pair.theirs.eval()
     theirs.transform.min_size = (144,)
