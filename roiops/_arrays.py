@@ -124,14 +124,13 @@ NAMESPACES: dict[type, Namespace] = {}
 """Of kinds of arrays that are known by their type: CuPy's, once it is there."""
 
 
-def load_cupy() -> bool:
+def load_cupy() -> None:
     """Know CuPy's arrays if the caller has imported it."""
     cupy = getattr(sys.modules.get("cupy"), "ndarray", None)
     if cupy is not None and cupy not in NAMESPACES:
         from roiops._cupy import CuPy
 
         NAMESPACES[cupy] = CuPy(sys.modules["cupy"])
-    return cupy is not None
 
 
 _torch: Any = None
