@@ -122,6 +122,17 @@ def test_what_no_kernel_may_do_is_named(kernels: dict[str, Kernel]) -> None:
     ]
 
 
+def test_a_number_or_flag_makes_another_kernel_of_it(kernels: dict[str, Kernel]) -> None:
+    every = [
+        dataclasses.replace(kernels["_Z4goodf"], types=types)
+        for types in (("float32", "4", "true"), ("float32", "1", "false"), ("float64", "4", "true"))
+    ]
+    assert [(name, types) for name, types, _ in page.shown(every)] == [
+        ("file good<4, true>", "float32"),
+        ("file good<1, false>", "float32"),
+    ]
+
+
 @pytest.mark.parametrize(("name", "status"), [("_Z4goodf", 0), ("_Z3badf", 1)])
 def test_command_fails_by_it(
     kernels: dict[str, Kernel], name: str, status: int, tmp_path: Path, monkeypatch, capsys

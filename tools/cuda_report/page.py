@@ -10,7 +10,7 @@ from tools.cuda_report import compiled
 from tools.cuda_report.compiled import Kernel
 
 # Neighbouring threads read neighbouring channels there, and could read several at once.
-WIDE_LOADS_WANTED = {"roi_align mean_forward", "roi_pool pool"}
+WIDE_LOADS_WANTED = {*(f"roi_align mean_forward<{n}, true>" for n in (2, 4, 8)), "roi_pool pool"}
 
 
 def write(page: Path, tables: dict[str, list[str]]) -> None:
@@ -52,8 +52,11 @@ def shown(kernels: list[Kernel]) -> list[tuple[str, str, list[Kernel]]]:
     """
     families: dict[str, dict[tuple[str, ...], list[Kernel]]] = {}
     for kernel in kernels:
-        family = families.setdefault(f"{kernel.source} {kernel.name}", {})
-        family.setdefault(kernel.types, []).append(kernel)
+        # A number or a flag makes another kernel of it, a type does not.
+        values = [x for x in kernel.types if x.isdecimal() or x in ("true", "false")]
+        name = f"{kernel.source} {kernel.name}" + (f"<{', '.join(values)}>" if values else "")
+        types = tuple(x for x in kernel.types if x not in values)
+        families.setdefault(name, {}).setdefault(types, []).append(kernel)
     rows = []
     for name, family in families.items():
         usual = next((types for types in family if set(types) <= {"float32"}), next(iter(family)))
